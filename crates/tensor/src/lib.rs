@@ -1,1 +1,35 @@
-//! The `tensor` room.
+//! Burn, plus our own operations.
+//!
+//! Burn carries the graph, the modules and the devices; the operations here carry the time. Each
+//! one is a file with the same five parts: the public function, the portable path composed of
+//! Burn operations (every device, and the reference of the tests), the CPU path into [`kernels`],
+//! the hand-written backward, and the tests that hold the two paths together.
+
+mod flex;
+#[cfg(test)]
+mod testing;
+
+pub mod adamw;
+pub mod attention;
+pub mod device;
+pub mod embedding;
+pub mod linear;
+pub mod lm_loss;
+pub mod rms_norm;
+pub mod rope;
+pub mod swiglu;
+
+pub use adamw::{AdamW, adamw, sum_of_squares};
+pub use attention::{KeyRanges, attention};
+pub use burn;
+pub use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
+pub use burn::tensor::{Device, Gradients, Int, Shape, Tensor, TensorData};
+pub use embedding::embedding;
+pub use flex::{from_vec, to_vec};
+pub use kernels::gemm::Precision;
+pub use kernels::pool::{set_threads, threads};
+pub use linear::linear;
+pub use lm_loss::{Targets, lm_loss, token_logprobs};
+pub use rms_norm::rms_norm;
+pub use rope::rope;
+pub use swiglu::swiglu;

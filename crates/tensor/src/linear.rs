@@ -1,0 +1,122 @@
+//! `y = x · Wᵀ`, with the weight in `[out_features, in_features]` as in PyTorch and Hugging Face.
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor::FloatTensor};
+use burn::tensor::Tensor;
+use kernels::gemm::{Mat, Precision, matmul};
+
+use crate::flex;
+
+/// `x · Wᵀ`.
+///
+/// Shapes: `x` `[…, in_features]`, `weight` `[out_features, in_features]`, result `[…, out_features]`.
+pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, precision: Precision) -> Tensor<D> {
+    if flex::on_cpu(&x.device()) {
+        let y = Dispatch::linear(x.into_dispatch(), weight.into_dispatch(), precision);
+        return Tensor::from_dispatch(y);
+    }
+    portable(x, weight)
+}
+
+/// The same from Burn's operations.
+pub fn portable<const D: usize>(x: Tensor<D>, weight: Tensor<2>) -> Tensor<D> {
+    let [out_features, in_features] = weight.dims();
+    let mut shape = x.dims();
+    let rows = shape.iter().product::<usize>() / in_features;
+    let y = x.reshape([rows, in_features]).matmul(weight.transpose()); // [rows, out_features]
+    shape[D - 1] = out_features;
+    y.reshape(shape)
+}
+
+#[backend_extension(Flex, Autodiff)]
+trait LinearOp: Backend {
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, precision: Precision) -> FloatTensor<Self>;
+}
+
+impl LinearOp for Flex {
+    fn linear(x: FlexTensor, weight: FlexTensor, precision: Precision) -> FlexTensor {
+        let (out_features, in_features) = weight_dims(&weight);
+        let mut shape = flex::dims(&x);
+        let (x, w) = (flex::floats(&x), flex::floats(&weight));
+        let rows = x.len() / in_features;
+        let mut y = vec![0.0; rows * out_features];
+        let a = Mat { data: &x, row_stride: in_features, col_stride: 1 };
+        let b = Mat { data: &w, row_stride: 1, col_stride: in_features };
+        matmul(precision, rows, out_features, in_features, a, b, &mut y, false, None);
+        if let Some(last) = shape.last_mut() {
+            *last = out_features;
+        }
+        flex::tensor(y, shape)
+    }
+}
+
+fn weight_dims(weight: &FlexTensor) -> (usize, usize) {
+    let dims = flex::dims(weight);
+    (dims[0], dims[1])
+}
+
+#[derive(Debug)]
+struct LinearBackward;
+
+impl Backward<Flex, 2> for LinearBackward {
+    type State = (FlexTensor, FlexTensor, Precision);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (x, weight, precision) = ops.state;
+        let [x_node, weight_node] = ops.parents;
+        let dy = grads.consume::<Flex>(&ops.node);
+        let dy = flex::floats(&dy);
+        let (out_features, in_features) = weight_dims(&weight);
+        let rows = dy.len() / out_features;
+        if let Some(node) = x_node {
+            let w = flex::floats(&weight);
+            let mut dx = vec![0.0; rows * in_features];
+            let a = Mat { data: &dy, row_stride: out_features, col_stride: 1 };
+            let b = Mat { data: &w, row_stride: in_features, col_stride: 1 };
+            matmul(precision, rows, in_features, out_features, a, b, &mut dx, false, None);
+            grads.register::<Flex>(node.id, flex::tensor(dx, flex::dims(&x)));
+        }
+        if let Some(node) = weight_node {
+            let x = flex::floats(&x);
+            let mut dw = vec![0.0; out_features * in_features];
+            let a = Mat { data: &dy, row_stride: 1, col_stride: out_features };
+            let b = Mat { data: &x, row_stride: in_features, col_stride: 1 };
+            matmul(precision, out_features, in_features, rows, a, b, &mut dw, false, None);
+            grads.register::<Flex>(node.id, flex::tensor(dw, [out_features, in_features]));
+        }
+    }
+}
+
+impl<C: CheckpointStrategy> LinearOp for Autodiff<Flex, C> {
+    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, precision: Precision) -> FloatTensor<Self> {
+        let (x, x_node) = x.into_parts();
+        let (weight, weight_node) = weight.into_parts();
+        let y = Flex::linear(x.clone(), weight.clone(), precision);
+        match LinearBackward.prepare::<C>([x_node, weight_node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((x, weight, precision), y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{agree, gradients2, random};
+
+    #[test]
+    fn cpu_path_equals_portable_path() {
+        for (rows, input, output) in [(1, 5, 3), (7, 33, 17), (64, 96, 130)] {
+            agree(
+                1e-5,
+                gradients2(random([2, rows, input], 1), random([output, input], 2), |x, w| {
+                    linear(x, w, Precision::F32)
+                }),
+                gradients2(random([2, rows, input], 1), random([output, input], 2), portable),
+            );
+        }
+    }
+}

@@ -1,0 +1,84 @@
+//! The gate of SwiGLU (Shazeer 2020, equation 5): `silu(gate) · up`.
+
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor::FloatTensor};
+use burn::tensor::Tensor;
+use kernels::activation::{swiglu_backward, swiglu_forward};
+
+use crate::flex;
+
+/// `gate · sigmoid(gate) · up`, element by element; both tensors have one shape.
+pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
+    if flex::on_cpu(&gate.device()) {
+        let y = Dispatch::swiglu(gate.into_dispatch(), up.into_dispatch());
+        return Tensor::from_dispatch(y);
+    }
+    portable(gate, up)
+}
+
+/// The same from Burn's operations.
+pub fn portable<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
+    burn::tensor::activation::silu(gate) * up
+}
+
+#[backend_extension(Flex, Autodiff)]
+trait SwigluOp: Backend {
+    fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+impl SwigluOp for Flex {
+    fn swiglu(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
+        let mut y = vec![0.0; gate.layout().num_elements()];
+        swiglu_forward(&flex::floats(&gate), &flex::floats(&up), &mut y);
+        flex::tensor(y, flex::dims(&gate))
+    }
+}
+
+#[derive(Debug)]
+struct SwigluBackward;
+
+impl Backward<Flex, 2> for SwigluBackward {
+    type State = (FlexTensor, FlexTensor);
+
+    fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (gate, up) = ops.state;
+        let [gate_node, up_node] = ops.parents;
+        let dy = grads.consume::<Flex>(&ops.node);
+        let elements = gate.layout().num_elements();
+        let (mut dgate, mut dup) = (vec![0.0; elements], vec![0.0; elements]);
+        swiglu_backward(&flex::floats(&dy), &flex::floats(&gate), &flex::floats(&up), &mut dgate, &mut dup);
+        if let Some(node) = gate_node {
+            grads.register::<Flex>(node.id, flex::tensor(dgate, flex::dims(&gate)));
+        }
+        if let Some(node) = up_node {
+            grads.register::<Flex>(node.id, flex::tensor(dup, flex::dims(&up)));
+        }
+    }
+}
+
+impl<C: CheckpointStrategy> SwigluOp for Autodiff<Flex, C> {
+    fn swiglu(gate: FloatTensor<Self>, up: FloatTensor<Self>) -> FloatTensor<Self> {
+        let (gate, gate_node) = gate.into_parts();
+        let (up, up_node) = up.into_parts();
+        let y = Flex::swiglu(gate.clone(), up.clone());
+        match SwigluBackward.prepare::<C>([gate_node, up_node]).compute_bound().stateful() {
+            OpsKind::Tracked(prep) => prep.finish((gate, up), y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{agree, gradients2, random};
+
+    #[test]
+    fn cpu_path_equals_portable_path() {
+        let inputs = || (random([3, 5, 37], 1) * 8.0, random([3, 5, 37], 2));
+        agree(1e-5, gradients2(inputs().0, inputs().1, swiglu), gradients2(inputs().0, inputs().1, portable));
+    }
+}

@@ -1,0 +1,75 @@
+//! What the operations' tests share: random tensors, and values with gradients of both paths.
+
+use burn::tensor::{Device, Tensor};
+
+use crate::flex::{from_vec, to_vec};
+
+/// Reproducible values in about [-1, 1] on the differentiable CPU device.
+pub(crate) fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
+    let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
+    let values = (0..shape.iter().product::<usize>())
+        .map(|_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            ((state >> 40) as f32 / (1u64 << 24) as f32) * 2.0 - 1.0
+        })
+        .collect();
+    from_vec(values, shape, &Device::flex().autodiff())
+}
+
+/// A fixed projection to a scalar, so that every output element has its own upstream gradient.
+fn project<const D: usize>(y: Tensor<D>) -> Tensor<1> {
+    let weights = random(y.dims(), 99);
+    (y * weights).sum()
+}
+
+/// `[value, gradient of x]` of `f`.
+pub(crate) fn gradients1<const A: usize, const D: usize>(
+    x: Tensor<A>,
+    f: impl Fn(Tensor<A>) -> Tensor<D>,
+) -> Vec<Vec<f32>> {
+    let x = x.require_grad();
+    let y = f(x.clone());
+    let grads = project(y.clone()).backward();
+    vec![to_vec(y), to_vec(x.grad(&grads).expect("x takes part"))]
+}
+
+/// `[value, gradient of a, gradient of b]` of `f`.
+pub(crate) fn gradients2<const A: usize, const B: usize, const D: usize>(
+    a: Tensor<A>,
+    b: Tensor<B>,
+    f: impl Fn(Tensor<A>, Tensor<B>) -> Tensor<D>,
+) -> Vec<Vec<f32>> {
+    let (a, b) = (a.require_grad(), b.require_grad());
+    let y = f(a.clone(), b.clone());
+    let grads = project(y.clone()).backward();
+    vec![
+        to_vec(y),
+        to_vec(a.grad(&grads).expect("a takes part")),
+        to_vec(b.grad(&grads).expect("b takes part")),
+    ]
+}
+
+/// `[value, gradients of a, b, c]` of `f`.
+pub(crate) fn gradients3<const A: usize, const D: usize>(
+    [a, b, c]: [Tensor<A>; 3],
+    f: impl Fn(Tensor<A>, Tensor<A>, Tensor<A>) -> Tensor<D>,
+) -> Vec<Vec<f32>> {
+    let (a, b, c) = (a.require_grad(), b.require_grad(), c.require_grad());
+    let y = f(a.clone(), b.clone(), c.clone());
+    let grads = project(y.clone()).backward();
+    let mut found = vec![to_vec(y)];
+    found.extend([a, b, c].into_iter().map(|t| to_vec(t.grad(&grads).expect("all take part"))));
+    found
+}
+
+/// Both paths agree within `tolerance`, relative to the largest value of each tensor.
+pub(crate) fn agree(tolerance: f32, got: Vec<Vec<f32>>, expected: Vec<Vec<f32>>) {
+    assert_eq!(got.len(), expected.len());
+    for (which, (got, expected)) in got.iter().zip(&expected).enumerate() {
+        assert_eq!(got.len(), expected.len(), "tensor {which}");
+        let scale = expected.iter().fold(1e-3f32, |m, x| m.max(x.abs()));
+        for (i, (g, e)) in got.iter().zip(expected).enumerate() {
+            assert!((g - e).abs() <= tolerance * scale, "tensor {which}, element {i}: got {g}, expected {e}");
+        }
+    }
+}
