@@ -1,0 +1,387 @@
+//! The decoder-only transformer of the Llama family (Touvron et al. 2023): RMSNorm before each
+//! half-block, rotary positions, grouped-query attention, SwiGLU, a tied or untied head.
+//!
+//! Shape legend: `batch` sequences of `seq` tokens, `hidden` features in the residual stream,
+//! `heads` query heads and `kv_heads` key heads of `head_dim` features, `ffn` features inside the
+//! feed-forward block, `vocab` tokens.
+
+use artifact::Seed;
+use rand::RngExt;
+use serde::{Deserialize, Serialize};
+use tensor::lm_loss::Targets;
+use tensor::{
+    Device, Int, Module, Param, Precision, Tensor, attention, burn, embedding, linear, lm_loss, rms_norm, rope, swiglu,
+};
+
+use crate::{KvCache, Rows};
+
+/// The fields of a Hugging Face `config.json` for `LlamaForCausalLM`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// Class name that Hugging Face loads.
+    #[serde(default = "defaults::architectures")]
+    pub architectures: Vec<String>,
+    /// Family name.
+    #[serde(default = "defaults::model_type")]
+    pub model_type: String,
+    /// Rows of the embedding table.
+    pub vocab_size: usize,
+    /// Features of the residual stream.
+    pub hidden_size: usize,
+    /// Features inside the feed-forward block.
+    pub intermediate_size: usize,
+    /// Number of blocks.
+    pub num_hidden_layers: usize,
+    /// Query heads.
+    pub num_attention_heads: usize,
+    /// Key and value heads; each serves `num_attention_heads / num_key_value_heads` query heads.
+    pub num_key_value_heads: usize,
+    /// Features of a head.
+    pub head_dim: usize,
+    /// Longest sequence, in tokens.
+    pub max_position_embeddings: usize,
+    /// ε of the norms.
+    pub rms_norm_eps: f32,
+    /// Base of the rotary frequencies.
+    pub rope_theta: f32,
+    /// Whether the head is the embedding table.
+    pub tie_word_embeddings: bool,
+    /// Standard deviation of the initial weights.
+    #[serde(default = "defaults::initializer_range")]
+    pub initializer_range: f32,
+    /// Token before a document.
+    pub bos_token_id: u32,
+    /// Token that ends a document.
+    pub eos_token_id: u32,
+    /// Activation of the gate.
+    #[serde(default = "defaults::hidden_act")]
+    pub hidden_act: String,
+}
+
+mod defaults {
+    pub(super) fn architectures() -> Vec<String> {
+        vec!["LlamaForCausalLM".to_owned()]
+    }
+    pub(super) fn model_type() -> String {
+        "llama".to_owned()
+    }
+    pub(super) fn initializer_range() -> f32 {
+        0.02
+    }
+    pub(super) fn hidden_act() -> String {
+        "silu".to_owned()
+    }
+}
+
+/// Why a configuration describes no model.
+#[derive(Debug, thiserror::Error, PartialEq)]
+#[error("model config: `{field}` is {got}, expected {expected}")]
+pub struct ConfigError {
+    /// The field at fault.
+    pub field: &'static str,
+    /// Its value.
+    pub got: String,
+    /// What it must be.
+    pub expected: String,
+}
+
+impl Config {
+    /// The preset of a depth: one dial sets width, heads and feed-forward size.
+    ///
+    /// Width is 64 · depth, heads have 64 features, keys have half as many heads as queries where
+    /// that divides, and models shallower than 12 tie their head.
+    pub fn from_depth(depth: usize, vocab_size: usize, context: usize) -> Self {
+        let hidden_size = 64 * depth;
+        let num_key_value_heads = (1..=depth.div_ceil(2)).rev().find(|kv| depth.is_multiple_of(*kv)).unwrap_or(1);
+        Self {
+            architectures: defaults::architectures(),
+            model_type: defaults::model_type(),
+            vocab_size,
+            hidden_size,
+            intermediate_size: (hidden_size * 8 / 3).next_multiple_of(64),
+            num_hidden_layers: depth,
+            num_attention_heads: depth,
+            num_key_value_heads,
+            head_dim: 64,
+            max_position_embeddings: context,
+            rms_norm_eps: 1e-5,
+            rope_theta: 10_000.0,
+            tie_word_embeddings: depth < 12,
+            initializer_range: defaults::initializer_range(),
+            bos_token_id: 0,
+            eos_token_id: 0,
+            hidden_act: defaults::hidden_act(),
+        }
+    }
+
+    /// Whether the numbers fit each other.
+    ///
+    /// # Errors
+    /// Names the first field that does not.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let wrong = |field, got: &dyn ToString, expected: &str| {
+            Err(ConfigError { field, got: got.to_string(), expected: expected.to_owned() })
+        };
+        let sizes = [
+            ("vocab_size", self.vocab_size),
+            ("hidden_size", self.hidden_size),
+            ("intermediate_size", self.intermediate_size),
+            ("num_hidden_layers", self.num_hidden_layers),
+            ("num_attention_heads", self.num_attention_heads),
+            ("num_key_value_heads", self.num_key_value_heads),
+            ("max_position_embeddings", self.max_position_embeddings),
+        ];
+        for (field, value) in sizes {
+            if value == 0 || value > 1 << 24 {
+                return wrong(field, &value, "between 1 and 16,777,216");
+            }
+        }
+        if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
+            let heads = format!("a divisor of num_attention_heads = {}", self.num_attention_heads);
+            return wrong("num_key_value_heads", &self.num_key_value_heads, &heads);
+        }
+        if self.head_dim == 0 || !self.head_dim.is_multiple_of(2) || self.head_dim > 1024 {
+            return wrong("head_dim", &self.head_dim, "an even number up to 1,024");
+        }
+        if self.hidden_act != "silu" {
+            return wrong("hidden_act", &self.hidden_act, "silu");
+        }
+        if self.model_type != "llama" {
+            return wrong("model_type", &self.model_type, "llama");
+        }
+        Ok(())
+    }
+
+    /// Every tensor of a checkpoint under its Hugging Face name, with its shape, in the order in
+    /// which the parameters of [`Decoder`] are visited.
+    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
+        let Self { vocab_size: vocab, hidden_size: hidden, intermediate_size: ffn, head_dim, .. } = *self;
+        let (q, kv) = (self.num_attention_heads * head_dim, self.num_key_value_heads * head_dim);
+        let mut tensors = vec![("model.embed_tokens.weight".to_owned(), vec![vocab, hidden])];
+        for layer in 0..self.num_hidden_layers {
+            let block = [
+                ("input_layernorm", vec![hidden]),
+                ("self_attn.q_proj", vec![q, hidden]),
+                ("self_attn.k_proj", vec![kv, hidden]),
+                ("self_attn.v_proj", vec![kv, hidden]),
+                ("self_attn.o_proj", vec![hidden, q]),
+                ("post_attention_layernorm", vec![hidden]),
+                ("mlp.gate_proj", vec![ffn, hidden]),
+                ("mlp.up_proj", vec![ffn, hidden]),
+                ("mlp.down_proj", vec![hidden, ffn]),
+            ];
+            tensors.extend(block.map(|(name, shape)| (format!("model.layers.{layer}.{name}.weight"), shape)));
+        }
+        tensors.push(("model.norm.weight".to_owned(), vec![hidden]));
+        if !self.tie_word_embeddings {
+            tensors.push(("lm_head.weight".to_owned(), vec![vocab, hidden]));
+        }
+        tensors
+    }
+
+    /// Number of parameters.
+    pub fn parameters(&self) -> usize {
+        self.tensors().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
+    }
+
+    /// Floating-point operations of one token's forward pass in a sequence of `context` tokens: two
+    /// for each weight of a product, and the scores and sums over half the context on average. A
+    /// training step costs three times this.
+    pub fn flops_per_token(&self, context: usize) -> f64 {
+        let products = self.tensors().into_iter().filter(|(name, shape)| shape.len() == 2 && !name.contains("embed"));
+        let weights: usize = products.map(|(_, shape)| shape.iter().product::<usize>()).sum();
+        let head = if self.tie_word_embeddings { self.vocab_size * self.hidden_size } else { 0 };
+        let attention = 2 * self.num_hidden_layers * self.num_attention_heads * self.head_dim * context;
+        2.0 * (weights + head) as f64 + attention as f64
+    }
+}
+
+/// The weights, in Hugging Face's `[out_features, in_features]`.
+#[derive(Module, Debug)]
+pub struct Decoder {
+    embed_tokens: Param<Tensor<2>>,         // [vocab, hidden]
+    layers: Vec<Block>,
+    norm: Param<Tensor<1>>,                 // [hidden]
+    lm_head: Option<Param<Tensor<2>>>,      // [vocab, hidden]
+    #[module(skip)]
+    config: Config,
+    #[module(skip)]
+    precision: Precision,
+}
+
+/// One layer: attention and feed-forward, each behind its norm and added to the stream.
+#[derive(Module, Debug)]
+pub struct Block {
+    input_layernorm: Param<Tensor<1>>,          // [hidden]
+    q_proj: Param<Tensor<2>>,                   // [heads · head_dim, hidden]
+    k_proj: Param<Tensor<2>>,                   // [kv_heads · head_dim, hidden]
+    v_proj: Param<Tensor<2>>,                   // [kv_heads · head_dim, hidden]
+    o_proj: Param<Tensor<2>>,                   // [hidden, heads · head_dim]
+    post_attention_layernorm: Param<Tensor<1>>, // [hidden]
+    gate_proj: Param<Tensor<2>>,                // [ffn, hidden]
+    up_proj: Param<Tensor<2>>,                  // [ffn, hidden]
+    down_proj: Param<Tensor<2>>,                // [hidden, ffn]
+}
+
+impl Decoder {
+    /// Builds the model from a source of tensors, asked by Hugging Face name and shape.
+    ///
+    /// # Errors
+    /// Whatever the source says.
+    pub fn build<E>(
+        config: &Config,
+        precision: Precision,
+        device: &Device,
+        mut source: impl FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
+    ) -> Result<Self, E> {
+        let mut tensors = config.tensors().into_iter();
+        let mut next = || {
+            let (name, shape) = tensors.next().expect("`tensors` lists what is built here");
+            source(&name, &shape).map(|values| (values, shape))
+        };
+        macro_rules! vector {
+            () => {
+                next().map(|(values, shape)| Param::from_tensor(tensor::from_vec(values, [shape[0]], device)))?
+            };
+        }
+        macro_rules! matrix {
+            () => {
+                next().map(|(values, shape)| Param::from_tensor(tensor::from_vec(values, [shape[0], shape[1]], device)))?
+            };
+        }
+        let embed_tokens = matrix!();
+        let mut layers = Vec::with_capacity(config.num_hidden_layers);
+        for _ in 0..config.num_hidden_layers {
+            layers.push(Block {
+                input_layernorm: vector!(),
+                q_proj: matrix!(),
+                k_proj: matrix!(),
+                v_proj: matrix!(),
+                o_proj: matrix!(),
+                post_attention_layernorm: vector!(),
+                gate_proj: matrix!(),
+                up_proj: matrix!(),
+                down_proj: matrix!(),
+            });
+        }
+        let norm = vector!();
+        let lm_head = if config.tie_word_embeddings { None } else { Some(matrix!()) };
+        Ok(Self { embed_tokens, layers, norm, lm_head, config: config.clone(), precision })
+    }
+
+    /// Random weights: normal with `initializer_range`, the two projections into the residual
+    /// stream narrower by √(2 · layers) (Radford et al. 2019), norms at one. Each tensor has a
+    /// stream of its own, so a shape's change leaves the others' values alone.
+    pub fn init(config: &Config, precision: Precision, seed: Seed, device: &Device) -> Self {
+        let residual = (2.0 * config.num_hidden_layers as f32).sqrt();
+        let built = Self::build(config, precision, device, |name, shape| {
+            let elements = shape.iter().product();
+            if shape.len() == 1 {
+                return Ok::<_, std::convert::Infallible>(vec![1.0; elements]);
+            }
+            let into_stream = name.contains("o_proj") || name.contains("down_proj");
+            let deviation = config.initializer_range / if into_stream { residual } else { 1.0 };
+            Ok(normal(elements, deviation, seed.derive(name)))
+        });
+        let Ok(decoder) = built;
+        decoder
+    }
+
+    /// The architecture.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// How products are computed.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// The weight of the head, `[vocab, hidden]`.
+    pub fn head(&self) -> Tensor<2> {
+        self.lm_head.as_ref().unwrap_or(&self.embed_tokens).val()
+    }
+
+    /// The final hidden states; training, rollouts, evaluation and serving all come through here.
+    ///
+    /// Shapes: `tokens` `[batch, seq]`, `rows` of `batch · seq`, result `[batch, seq, hidden]`.
+    pub fn forward(&self, tokens: Tensor<2, Int>, rows: &Rows, mut cache: Option<&mut dyn KvCache>) -> Tensor<3> {
+        let mut x = embedding(self.embed_tokens.val(), tokens); // [batch, seq, hidden]
+        for (index, layer) in self.layers.iter().enumerate() {
+            let cache: Option<(&mut dyn KvCache, usize)> = match cache {
+                Some(ref mut cache) => Some((&mut **cache, index)),
+                None => None,
+            };
+            x = layer.forward(x, rows, cache, &self.config, self.precision); // [batch, seq, hidden]
+        }
+        rms_norm(x, self.norm.val(), self.config.rms_norm_eps) // [batch, seq, hidden]
+    }
+
+    /// Shapes: `hidden` `[batch, seq, hidden]`, result `[batch, seq, vocab]`.
+    pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
+        linear(hidden, self.head(), self.precision) // [batch, seq, vocab]
+    }
+
+    /// The weighted cross-entropy of the targets, one element. Shapes: `hidden` `[batch, seq, hidden]`.
+    pub fn loss(&self, hidden: Tensor<3>, targets: &Targets) -> Tensor<1> {
+        lm_loss(flat(hidden), self.head(), targets, self.precision) // [1]
+    }
+
+    /// The log-probability of a target for each row. Shapes: `hidden` `[batch, seq, hidden]`.
+    pub fn token_logprobs(&self, hidden: Tensor<3>, targets: &[u32]) -> Vec<f32> {
+        tensor::token_logprobs(flat(hidden), self.head(), targets, self.precision) // [batch · seq]
+    }
+}
+
+/// `[batch, seq, hidden]` to `[batch · seq, hidden]`.
+fn flat(hidden: Tensor<3>) -> Tensor<2> {
+    let [batch, seq, features] = hidden.dims();
+    hidden.reshape([batch * seq, features])
+}
+
+impl Block {
+    fn forward(
+        &self,
+        x: Tensor<3>,
+        rows: &Rows,
+        cache: Option<(&mut dyn KvCache, usize)>,
+        config: &Config,
+        precision: Precision,
+    ) -> Tensor<3> {
+        let [batch, seq, _] = x.dims();
+        let (heads, kv_heads, head_dim) = (config.num_attention_heads, config.num_key_value_heads, config.head_dim);
+        let scale = (head_dim as f32).sqrt().recip();
+
+        let h = rms_norm(x.clone(), self.input_layernorm.val(), config.rms_norm_eps); // [batch, seq, hidden]
+        let q = linear(h.clone(), self.q_proj.val(), precision).reshape([batch, seq, heads, head_dim]); // [batch, seq, heads, head_dim]
+        let k = linear(h.clone(), self.k_proj.val(), precision).reshape([batch, seq, kv_heads, head_dim]); // [batch, seq, kv_heads, head_dim]
+        let v = linear(h, self.v_proj.val(), precision).reshape([batch, seq, kv_heads, head_dim]); // [batch, seq, kv_heads, head_dim]
+        let q = rope(q, &rows.positions, config.rope_theta); // [batch, seq, heads, head_dim]
+        let k = rope(k, &rows.positions, config.rope_theta); // [batch, seq, kv_heads, head_dim]
+        let attended = match cache {
+            Some((cache, layer)) => cache.attend(layer, q, k, v, scale),
+            None => attention(q, k, v, &rows.ranges, scale),
+        }; // [batch, seq, heads, head_dim]
+        let attended = attended.reshape([batch, seq, heads * head_dim]); // [batch, seq, heads · head_dim]
+        let x = x + linear(attended, self.o_proj.val(), precision); // [batch, seq, hidden]
+
+        let h = rms_norm(x.clone(), self.post_attention_layernorm.val(), config.rms_norm_eps); // [batch, seq, hidden]
+        let gate = linear(h.clone(), self.gate_proj.val(), precision); // [batch, seq, ffn]
+        let up = linear(h, self.up_proj.val(), precision); // [batch, seq, ffn]
+        x + linear(swiglu(gate, up), self.down_proj.val(), precision) // [batch, seq, hidden]
+    }
+}
+
+/// Normal variates by the polar method of Box and Muller.
+fn normal(count: usize, deviation: f32, seed: Seed) -> Vec<f32> {
+    let mut rng = seed.rng();
+    let mut values = Vec::with_capacity(count + 1);
+    while values.len() < count {
+        let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());
+        let radius = (-2.0 * u.ln()).sqrt() * f64::from(deviation);
+        let angle = std::f64::consts::TAU * v;
+        values.extend([(radius * angle.cos()) as f32, (radius * angle.sin()) as f32]);
+    }
+    values.truncate(count);
+    values
+}

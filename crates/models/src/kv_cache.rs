@@ -1,0 +1,71 @@
+//! Keys and values of the tokens seen so far. A cache is an argument of the forward pass, never a
+//! field of a model.
+
+use tensor::{KvSlots, SlotRow, Tensor, attention};
+
+use crate::Rows;
+
+/// Stores a layer's new keys and values and attends to all that it holds.
+pub trait KvCache {
+    /// Shapes: `q` `[batch, seq, heads, head_dim]`, `k` and `v` `[batch, seq, kv_heads, head_dim]`;
+    /// result like `q`.
+    fn attend(&mut self, layer: usize, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, scale: f32) -> Tensor<4>;
+}
+
+/// Sequences in lockstep on any device; what is held grows by concatenation.
+#[derive(Debug, Default)]
+pub struct TensorCache {
+    /// For each layer, `[batch, held, kv_heads, head_dim]` twice.
+    layers: Vec<(Tensor<4>, Tensor<4>)>,
+}
+
+impl TensorCache {
+    /// Number of tokens that each sequence holds.
+    pub fn held(&self) -> usize {
+        self.layers.first().map_or(0, |(keys, _)| keys.dims()[1])
+    }
+}
+
+impl KvCache for TensorCache {
+    fn attend(&mut self, layer: usize, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, scale: f32) -> Tensor<4> {
+        let [batch, seq, _, _] = q.dims();
+        let (k, v) = match self.layers.get(layer) {
+            Some((keys, values)) => (Tensor::cat(vec![keys.clone(), k], 1), Tensor::cat(vec![values.clone(), v], 1)),
+            None => (k, v),
+        };
+        let start = k.dims()[1] - seq;
+        let rows = Rows::continued(&vec![start; batch], seq);
+        let out = attention(q, k.clone(), v.clone(), &rows.ranges, scale);
+        match self.layers.get_mut(layer) {
+            Some(held) => *held = (k, v),
+            None => self.layers.push((k, v)),
+        }
+        out
+    }
+}
+
+/// Sequences of their own lengths on the CPU, each in a slot, written in place.
+#[derive(Debug)]
+pub struct SlotCache {
+    layers: Vec<KvSlots>,
+    rows: Vec<SlotRow>,
+}
+
+impl SlotCache {
+    /// Room for `slots` sequences of `capacity` tokens in each of `layers` layers.
+    pub fn new(layers: usize, slots: usize, capacity: usize, width: usize) -> Self {
+        Self { layers: (0..layers).map(|_| KvSlots::new(slots, capacity, width)).collect(), rows: Vec::new() }
+    }
+
+    /// The cache as the next forward pass sees it: batch entry `b` writes to `rows[b]`.
+    pub fn at(&mut self, rows: Vec<SlotRow>) -> &mut Self {
+        self.rows = rows;
+        self
+    }
+}
+
+impl KvCache for SlotCache {
+    fn attend(&mut self, layer: usize, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, scale: f32) -> Tensor<4> {
+        self.layers[layer].attend(q, k, v, &self.rows, scale)
+    }
+}
