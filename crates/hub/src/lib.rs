@@ -1,1 +1,11 @@
-//! The `hub` room.
+//! Checkpoints in and out, in the folder layout of Hugging Face: `config.json`,
+//! `model.safetensors`, `tokenizer.json`, `tokenizer_config.json`, `generation_config.json`.
+
+mod error;
+mod folder;
+mod resolve;
+pub mod weights;
+
+pub use error::{Error, Result};
+pub use folder::{LoadedModel, ModelConfig, load, read_config, save};
+pub use resolve::{model_name, resolve};

@@ -1,1 +1,13 @@
-//! The `infer` room.
+//! Generation: a scheduler that batches whatever requests are there, a sampler, and the handle
+//! that the evaluator, the server and the terminal share.
+
+mod engine;
+mod error;
+mod request;
+mod sampler;
+mod scheduler;
+mod stop;
+
+pub use engine::Engine;
+pub use error::{Error, Result};
+pub use request::{Completion, Delta, FinishReason, Request, Sampling, TokenLogprob};

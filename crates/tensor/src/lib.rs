@@ -28,6 +28,7 @@ pub use burn::tensor::{Device, Gradients, Int, Shape, Tensor, TensorData};
 pub use embedding::embedding;
 pub use flex::{from_vec, to_vec};
 pub use kernels::gemm::Precision;
+pub use kernels::loss::log_softmax_row;
 pub use kernels::pool::{set_threads, threads};
 pub use kv_slots::{KvSlots, SlotRow};
 pub use linear::linear;

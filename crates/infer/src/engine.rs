@@ -1,0 +1,168 @@
+//! The handle to a running model.
+
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::Arc;
+use std::time::Instant;
+
+use artifact::Progress;
+use hub::LoadedModel;
+use tokenizer::Tokenizer;
+
+use crate::scheduler::{Job, Scheduler};
+use crate::{Completion, Delta, Error, Request, Result, TokenLogprob};
+
+/// A model on its own thread, answering any number of requests at once. Clones share it; the
+/// thread ends with the last of them.
+#[derive(Clone)]
+pub struct Engine {
+    jobs: Sender<Job>,
+    facts: Arc<Facts>,
+}
+
+struct Facts {
+    tokenizer: Tokenizer,
+    id: String,
+    context: usize,
+    vocab_size: usize,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("id", &self.facts.id).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Starts the engine's thread.
+    pub fn start(model: LoadedModel) -> Self {
+        let (jobs, inbox) = channel();
+        let config = model.decoder.config();
+        let facts = Facts {
+            tokenizer: model.tokenizer.clone(),
+            id: model.id.clone(),
+            context: config.max_position_embeddings,
+            vocab_size: config.vocab_size,
+        };
+        std::thread::Builder::new()
+            .name("engine".to_owned())
+            .spawn(move || Scheduler::new(model).run(&inbox))
+            .expect("the system gives a thread to each model");
+        Self { jobs, facts: Arc::new(facts) }
+    }
+
+    /// The model's tokenizer.
+    pub fn tokenizer(&self) -> &Tokenizer {
+        &self.facts.tokenizer
+    }
+
+    /// The model's id.
+    pub fn model_id(&self) -> &str {
+        &self.facts.id
+    }
+
+    /// Longest sequence in tokens, prompt and answer together.
+    pub fn context(&self) -> usize {
+        self.facts.context
+    }
+
+    /// Hands in a request; dropping the receiver cancels it.
+    pub fn submit(&self, request: Request) -> Receiver<Delta> {
+        let (deltas, answer) = channel();
+        match self.check(&request.prompt).and_then(|()| request.sampling.validate()) {
+            Ok(()) => {
+                // A closed inbox closes `deltas` too, which the receiver sees.
+                drop(self.jobs.send(Job::Generate(request, deltas)));
+            }
+            Err(error) => drop(deltas.send(Delta::Error(error))),
+        }
+        answer
+    }
+
+    fn check(&self, prompt: &[u32]) -> Result<()> {
+        let (context, vocab_size) = (self.facts.context, self.facts.vocab_size);
+        if prompt.is_empty() {
+            return Err(Error::EmptyPrompt);
+        }
+        if prompt.len() >= context {
+            return Err(Error::ContextOverflow { prompt_tokens: prompt.len(), context });
+        }
+        match prompt.iter().find(|&&id| id as usize >= vocab_size) {
+            Some(&id) => Err(Error::TokenOutOfRange { id, vocab_size }),
+            None => Ok(()),
+        }
+    }
+
+    /// Answers one request.
+    ///
+    /// # Errors
+    /// When the request is wrong or the engine stopped.
+    pub fn generate(&self, request: Request) -> Result<Completion> {
+        let start = Instant::now();
+        collect(&self.submit(request), start)
+    }
+
+    /// Answers many requests, batched; the answers are in the requests' order and what they say does not depend on the batching.
+    ///
+    /// # Errors
+    /// With the first request that is wrong, or when interrupted.
+    pub fn generate_all(&self, requests: Vec<Request>, progress: &Progress) -> Result<Vec<Completion>> {
+        let total = requests.len() as u64;
+        let start = Instant::now();
+        let answers: Vec<_> = requests.into_iter().map(|request| self.submit(request)).collect();
+        let mut done = Vec::with_capacity(answers.len());
+        for answer in answers {
+            if progress.interrupted() {
+                return Err(Error::Interrupted);
+            }
+            done.push(collect(&answer, start)?);
+            progress.tick(done.len() as u64, Some(total), "answers");
+        }
+        Ok(done)
+    }
+
+    /// The log-probability of each token of a continuation behind its prompt.
+    ///
+    /// # Errors
+    /// When a prompt is empty, a sequence exceeds the context, or an id the vocabulary.
+    pub fn score(&self, sequences: &[(Vec<u32>, Vec<u32>)]) -> Result<Vec<Vec<f32>>> {
+        for (prompt, continuation) in sequences {
+            let whole = [&prompt[..], continuation].concat();
+            // The last token is only predicted, so a sequence may exceed the context by one.
+            self.check(&whole[..whole.len().saturating_sub(1).max(usize::from(!prompt.is_empty()))])?;
+            self.check(&whole[whole.len() - 1..])?;
+        }
+        let (scores, answer) = channel();
+        drop(self.jobs.send(Job::Score(sequences.to_vec(), scores)));
+        answer.recv().map_err(|_| Error::Stopped("its thread ended".to_owned()))
+    }
+}
+
+fn collect(deltas: &Receiver<Delta>, start: Instant) -> Result<Completion> {
+    let (mut text, mut ids, mut logprobs) = (String::new(), Vec::new(), Vec::new());
+    let mut first_token = None;
+    loop {
+        match deltas.recv() {
+            Ok(Delta::Token { id, text: piece, logprob, top }) => {
+                first_token.get_or_insert_with(Instant::now);
+                text.push_str(&piece);
+                ids.push(id);
+                logprobs.push(TokenLogprob { id, logprob, top });
+            }
+            Ok(Delta::Done { finish_reason, text: rest, prompt_tokens, .. }) => {
+                text.push_str(&rest);
+                let first = first_token.unwrap_or_else(Instant::now);
+                return Ok(Completion {
+                    text,
+                    ids,
+                    logprobs,
+                    finish_reason,
+                    prompt_tokens,
+                    first_token_seconds: (first - start).as_secs_f64(),
+                    decode_seconds: first.elapsed().as_secs_f64(),
+                });
+            }
+            Ok(Delta::Error(error)) => return Err(error),
+            Err(_) => return Err(Error::Stopped("its thread ended".to_owned())),
+        }
+    }
+}
