@@ -1,0 +1,441 @@
+//! The whole evaluation: every candidate on the same documents, questions and pairs, side by side, as one artifact.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use artifact::{Artifact, Key, Progress, Seed, Store};
+use data::Shards;
+use infer::Engine;
+use serde::{Deserialize, Serialize};
+use tensor::Device;
+use tokenizer::Tokenizer;
+
+use crate::answers::{self, Judged, Speed};
+use crate::bits_per_byte::{self, Text};
+use crate::choice::choose_from;
+use crate::error::{Error, Result};
+use crate::interval::Interval;
+use crate::metrics::RefusalMarkers;
+use crate::preference::{self, PairScores};
+use crate::prompting::{self, Prompting};
+use crate::question::{Pair, Question, read_pairs, read_questions};
+use crate::scores::{Metric, Resampling, Scores};
+
+/// What an evaluation measures and how much of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Seed of every choice and bootstrap.
+    pub seed: u64,
+    /// Held-out questions asked of each tuned candidate; 0 asks all.
+    pub questions: usize,
+    /// Held-out questions asked for each way of prompting; 0 asks all.
+    pub prompted_questions: usize,
+    /// Validation documents scored; 0 scores all.
+    pub validation_documents: usize,
+    /// Held-out preference pairs scored; 0 scores all.
+    pub pairs: usize,
+    /// Label of the candidate that was never tuned: it is prompted in plain text instead of asked by chat.
+    pub prompted: String,
+    /// Solved examples before each question, one measurement for each number.
+    pub shots: Vec<usize>,
+    /// Tokens an answer may have.
+    pub max_answer_tokens: usize,
+    /// What counts as a refusal.
+    pub refusal_markers: RefusalMarkers,
+    /// Draws of each bootstrap.
+    pub resamples: usize,
+    /// Examples of answers shown for each candidate, right and wrong.
+    pub examples: usize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            seed: 0,
+            questions: 0,
+            prompted_questions: 100,
+            validation_documents: 200,
+            pairs: 0,
+            prompted: "base".to_owned(),
+            shots: vec![0, 1, 4],
+            max_answer_tokens: 96,
+            refusal_markers: RefusalMarkers::default(),
+            resamples: 1_000,
+            examples: 12,
+        }
+    }
+}
+
+impl Config {
+    fn validate(&self) -> Result<()> {
+        if self.max_answer_tokens == 0 {
+            return Err(Error::Setting { field: "max_answer_tokens", expected: "at least 1", got: "0".to_owned() });
+        }
+        if self.resamples == 0 {
+            return Err(Error::Setting { field: "resamples", expected: "at least 1", got: "0".to_owned() });
+        }
+        Ok(())
+    }
+
+    fn resampling(&self) -> Resampling {
+        Resampling { seed: Seed(self.seed).derive("bootstrap"), resamples: self.resamples }
+    }
+}
+
+/// What is evaluated, and on what.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// Models with their labels, in the order of the table.
+    pub candidates: &'a [(String, &'a Artifact)],
+    /// Token shards whose validation split is scored in bits per byte.
+    pub shards: Option<&'a Artifact>,
+    /// Instructions whose held-out questions are asked.
+    pub instructions: Option<&'a Artifact>,
+    /// Preference pairs whose held-out part is scored.
+    pub preferences: Option<&'a Artifact>,
+    /// The frozen model that preferences were aligned against.
+    pub reference: Option<&'a Artifact>,
+    /// Users' corrections, as preference pairs: is the chosen answer now the model's own?
+    pub corrections: Option<&'a Artifact>,
+    /// Where the models run.
+    pub device: &'a Device,
+}
+
+/// The content of `evaluation.json`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Evaluation {
+    /// One row for each candidate, and for each way of prompting one.
+    pub candidates: Vec<Row>,
+    /// Every candidate against the one before it, on the same items.
+    pub comparisons: Vec<Comparison>,
+}
+
+/// One row of the table.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Row {
+    /// The candidate's label; for prompting `LABEL, N-shot`.
+    pub label: String,
+    /// Artifact id of the model.
+    pub model: String,
+    /// Solved examples in the prompt; none for a candidate asked through the chat template.
+    pub shots: Option<usize>,
+    /// Solved examples that fitted the context, on average.
+    pub mean_shots: Option<f64>,
+    /// Every metric with its 95 % interval.
+    pub metrics: BTreeMap<Metric, Interval>,
+    /// Share answered right by kind of question.
+    pub kinds: BTreeMap<String, Interval>,
+    /// Mean implicit reward margin against the reference, in nats.
+    pub reward_margin: Option<f64>,
+    /// Answers, wrong ones first.
+    pub examples: Vec<Judged>,
+}
+
+/// The difference of two candidates on one metric.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Comparison {
+    /// The later candidate.
+    pub candidate: String,
+    /// The earlier one.
+    pub against: String,
+    /// The metric.
+    pub metric: Metric,
+    /// Candidate minus the other, with its paired 95 % interval.
+    pub difference: Interval,
+    /// True when the interval excludes zero.
+    pub beyond_noise: bool,
+}
+
+impl Evaluation {
+    /// Reads `evaluation.json` of an artifact of kind "evaluation".
+    ///
+    /// # Errors
+    /// The file cannot be read or holds something else.
+    pub fn read(artifact: &Artifact) -> Result<Self> {
+        read_json(&artifact.file("evaluation.json"), "an evaluation")
+    }
+
+    /// The row of that label.
+    #[must_use]
+    pub fn row(&self, label: &str) -> Option<&Row> {
+        self.candidates.iter().find(|row| row.label == label)
+    }
+}
+
+/// The item-by-item scores of every row of an evaluation artifact, as the gate compares them.
+///
+/// # Errors
+/// The file cannot be read or holds something else.
+pub fn read_scores(artifact: &Artifact) -> Result<Vec<Scores>> {
+    read_json(&artifact.file("scores.json"), "scores")
+}
+
+/// The scores of one candidate.
+///
+/// # Errors
+/// The file cannot be read, or no candidate has that label.
+pub fn scores_of(artifact: &Artifact, label: &str) -> Result<Scores> {
+    let all = read_scores(artifact)?;
+    let known = all.iter().map(|scores| scores.label.as_str()).collect::<Vec<_>>().join(", ");
+    all.into_iter()
+        .find(|scores| scores.label == label)
+        .ok_or_else(|| Error::UnknownCandidate { label: label.to_owned(), known })
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(path: &Path, expected: &'static str) -> Result<T> {
+    let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
+    serde_json::from_slice(&bytes).map_err(|source| Error::Content { path: path.to_owned(), expected, source })
+}
+
+/// Everything the candidates are measured on, read once.
+struct Material {
+    texts: Vec<Text>,
+    solved: Vec<Question>,
+    questions: Vec<Question>,
+    prompted_questions: Vec<Question>,
+    pairs: Vec<Pair>,
+    corrections: Vec<Question>,
+}
+
+/// One candidate's row, with what the gate needs and how fast it was.
+struct Measured {
+    row: Row,
+    scores: Scores,
+    speed: Speed,
+}
+
+/// Evaluates all candidates side by side; an evaluation that was made before is found again.
+///
+/// # Errors
+/// An input cannot be read, a candidate is not a model, a model fails, or the user interrupts.
+pub fn run(config: &Config, inputs: Inputs<'_>, store: &Store, progress: &Progress) -> Result<Artifact> {
+    config.validate()?;
+    if inputs.candidates.is_empty() {
+        return Err(Error::NoCandidates);
+    }
+    let key = key(config, &inputs)?;
+    if let Some(made) = store.find(&key)? {
+        return Ok(made);
+    }
+    let draft = store.begin(key)?;
+    let material = material(config, &inputs, store)?;
+    let reference = reference_scores(&inputs, &material, progress)?;
+
+    let mut measured = Vec::new();
+    for (label, model) in inputs.candidates {
+        progress.note(format!("evaluating {label}"));
+        let engine = engine(model, inputs.device)?;
+        measured.extend(candidate(config, label, model, &engine, &material, inputs.reference.zip(reference.as_ref()), progress)?);
+    }
+    let evaluation = Evaluation {
+        comparisons: comparisons(config, &measured),
+        candidates: measured.iter().map(|one| one.row.clone()).collect(),
+    };
+    let scores: Vec<&Scores> = measured.iter().map(|one| &one.scores).collect();
+    write_json(&draft.path().join("evaluation.json"), &evaluation)?;
+    write_json(&draft.path().join("scores.json"), &scores)?;
+
+    let rows: BTreeMap<&str, _> = measured.iter().map(|one| (one.row.label.as_str(), &one.row.metrics)).collect();
+    let speeds: BTreeMap<&str, _> = measured.iter().map(|one| (one.row.label.as_str(), one.speed)).collect();
+    Ok(draft.commit(serde_json::json!({ "candidates": rows }), serde_json::json!({ "speed": speeds }))?)
+}
+
+fn key(config: &Config, inputs: &Inputs<'_>) -> Result<Key> {
+    let mut key = Key::new("evaluation", config).seed("evaluation", Seed(config.seed));
+    for (label, model) in inputs.candidates {
+        if model.manifest.kind != "model" {
+            return Err(Error::NotAModel { label: label.clone(), got: model.manifest.kind.clone() });
+        }
+        key = key.input(format!("candidate {label}"), model);
+    }
+    let optional = [
+        ("shards", inputs.shards),
+        ("instructions", inputs.instructions),
+        ("preferences", inputs.preferences),
+        ("reference", inputs.reference),
+        ("corrections", inputs.corrections),
+    ];
+    Ok(optional.into_iter().fold(key, |key, (role, input)| match input {
+        Some(input) => key.input(role, input),
+        None => key,
+    }))
+}
+
+fn material(config: &Config, inputs: &Inputs<'_>, store: &Store) -> Result<Material> {
+    let seed = Seed(config.seed);
+    let texts = match inputs.shards {
+        Some(shards) => {
+            let opened = Shards::open(&shards.path)?;
+            let tokenizer = shards_tokenizer(shards, store)?;
+            bits_per_byte::validation_texts(&opened, &tokenizer, config.validation_documents, seed.derive("documents"))?
+        }
+        None => Vec::new(),
+    };
+    let (solved, held_out) = match inputs.instructions {
+        Some(set) => (read_questions(&set.file("train.jsonl"))?, read_questions(&set.file("held_out.jsonl"))?),
+        None => (Vec::new(), Vec::new()),
+    };
+    let held_out = choose_from(&held_out, config.questions, seed.derive("questions"));
+    let pairs = match inputs.preferences {
+        Some(set) => choose_from(&read_pairs(&set.file("held_out.jsonl"))?, config.pairs, seed.derive("pairs")),
+        None => Vec::new(),
+    };
+    let corrections = match inputs.corrections {
+        Some(set) => read_pairs(&set.file("train.jsonl"))?.into_iter().map(as_question).collect(),
+        None => Vec::new(),
+    };
+    Ok(Material {
+        texts,
+        prompted_questions: choose_from(&held_out, config.prompted_questions, seed.derive("prompted questions")),
+        solved,
+        questions: held_out,
+        pairs,
+        corrections,
+    })
+}
+
+/// A correction as a question: the chosen answer is the reference.
+fn as_question(pair: Pair) -> Question {
+    Question { id: pair.id, prompt: pair.prompt, reference: pair.chosen, ..Question::default() }
+}
+
+/// The tokenizer that the shards' lineage names.
+fn shards_tokenizer(shards: &Artifact, store: &Store) -> Result<Tokenizer> {
+    let input = shards.manifest.inputs.iter().find(|input| input.role == "tokenizer");
+    let input = input.ok_or_else(|| Error::NoTokenizer { shards: shards.id.to_string() })?;
+    Ok(Tokenizer::load(&store.get(input.id.as_str())?.path)?)
+}
+
+fn engine(model: &Artifact, device: &Device) -> Result<Engine> {
+    Ok(Engine::start(hub::load(&model.path, model.id.as_str(), device)?))
+}
+
+/// The reference's scores of the pairs, where both are given.
+fn reference_scores(inputs: &Inputs<'_>, material: &Material, progress: &Progress) -> Result<Option<PairScores>> {
+    match inputs.reference {
+        Some(reference) if !material.pairs.is_empty() => {
+            let engine = engine(reference, inputs.device)?;
+            preference::score(&engine, &material.pairs, progress).map(Some)
+        }
+        _ => Ok(None),
+    }
+}
+
+/// All that is measured of one candidate: one row, and one for each way of prompting the untuned one.
+fn candidate(
+    config: &Config,
+    label: &str,
+    model: &Artifact,
+    engine: &Engine,
+    material: &Material,
+    reference: Option<(&Artifact, &PairScores)>,
+    progress: &Progress,
+) -> Result<Vec<Measured>> {
+    let mut scores = Scores { label: label.to_owned(), model: model.id.to_string(), ..Scores::default() };
+    if !material.texts.is_empty() {
+        scores.metrics.insert(Metric::BitsPerByte, bits_per_byte::measure(engine, &material.texts, progress)?);
+    }
+    if label == config.prompted {
+        let mut rows = vec![measured(config, scores, &[], Speed::default())];
+        if !material.prompted_questions.is_empty() {
+            for &shots in &config.shots {
+                rows.push(prompted(config, label, model, engine, material, shots, progress)?);
+            }
+        }
+        return Ok(rows);
+    }
+    let mut judged = Vec::new();
+    let mut speed = Speed::default();
+    if !material.questions.is_empty() {
+        let (given, timed) = answers::ask(engine, &material.questions, config.max_answer_tokens, progress)?;
+        judged = answers::judge(&material.questions, &given, &config.refusal_markers);
+        speed = timed;
+        scores.metrics.extend(answers::series(&judged));
+    }
+    if !material.corrections.is_empty() {
+        let (given, _) = answers::ask(engine, &material.corrections, config.max_answer_tokens, progress)?;
+        let learned = answers::judge(&material.corrections, &given, &config.refusal_markers);
+        let series = scores.metrics.entry(Metric::CorrectionsLearned).or_default();
+        learned.iter().for_each(|one| series.push(&one.id, one.grade.correct));
+    }
+    let mut reward_margin = None;
+    if !material.pairs.is_empty() {
+        let policy = preference::score(engine, &material.pairs, progress)?;
+        scores.metrics.insert(Metric::PreferenceLikelihood, preference::likelier(&policy));
+        if let Some((_, reference)) = reference.filter(|(artifact, _)| artifact.id != model.id) {
+            scores.metrics.insert(Metric::PreferenceWinRate, preference::wins(&policy, reference));
+            reward_margin = Some(preference::mean_margin(&policy, reference));
+        }
+    }
+    let mut one = measured(config, scores, &judged, speed);
+    one.row.reward_margin = reward_margin;
+    Ok(vec![one])
+}
+
+fn prompted(
+    config: &Config,
+    label: &str,
+    model: &Artifact,
+    engine: &Engine,
+    material: &Material,
+    shots: usize,
+    progress: &Progress,
+) -> Result<Measured> {
+    let settings = Prompting {
+        shots,
+        max_tokens: config.max_answer_tokens,
+        seed: Seed(config.seed).derive("shots"),
+        markers: &config.refusal_markers,
+    };
+    let (outcome, speed) =
+        prompting::prompt(engine, &material.solved, &material.prompted_questions, &settings, progress)?;
+    let scores = Scores {
+        label: format!("{label}, {shots}-shot"),
+        model: model.id.to_string(),
+        metrics: answers::series(&outcome.judged),
+    };
+    let mut one = measured(config, scores, &outcome.judged, speed);
+    one.row.shots = Some(shots);
+    one.row.mean_shots = Some(outcome.mean_shots);
+    Ok(one)
+}
+
+fn measured(config: &Config, scores: Scores, judged: &[Judged], speed: Speed) -> Measured {
+    let row = Row {
+        label: scores.label.clone(),
+        model: scores.model.clone(),
+        shots: None,
+        mean_shots: None,
+        metrics: scores.summary(config.resampling()),
+        kinds: answers::by_kind(judged),
+        reward_margin: None,
+        examples: answers::examples(judged, config.examples),
+    };
+    Measured { row, scores, speed }
+}
+
+/// Every row against the one before it, on every metric both have.
+fn comparisons(config: &Config, measured: &[Measured]) -> Vec<Comparison> {
+    let mut found = Vec::new();
+    for pair in measured.windows(2) {
+        let (against, candidate) = (&pair[0].scores, &pair[1].scores);
+        for (&metric, series) in &candidate.metrics {
+            let other = against.metrics.get(&metric);
+            let difference = other.and_then(|other| series.difference(other, metric, config.resampling()));
+            found.extend(difference.map(|difference| Comparison {
+                candidate: candidate.label.clone(),
+                against: against.label.clone(),
+                metric,
+                difference,
+                beyond_noise: difference.excludes_zero(),
+            }));
+        }
+    }
+    found
+}
+
+fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
+    let text = serde_json::to_string_pretty(value).expect("reports are plain data with string keys");
+    Ok(artifact::write_atomic(path, text.as_bytes())?)
+}
