@@ -107,7 +107,7 @@ pub(crate) fn list(things: &[Thing], fields: &[Field], d: &mut Dice) -> String {
         5 => fields
             .iter()
             .map(|f| {
-                let parts: Vec<String> = things.iter().map(|t| format!("{} {}", t.name, f.value(t))).collect();
+                let parts: Vec<String> = things.iter().map(|t| format!("{} ({})", t.name, f.value(t))).collect();
                 format!("{}: {}.", capitalised(f.noun()), parts.join(", "))
             })
             .collect::<Vec<_>>()
@@ -135,11 +135,43 @@ pub(crate) fn heading(class: Class, d: &mut Dice) -> String {
         return String::new();
     }
     let what = class.plural();
-    let mut text = one_of(
-        &["{Our|The} <what>:", "{From|This is} {our|the} list of <what>:", "[Some of] ^our <what>:", "List of <what>:"],
+    let text = one_of(
+        &["{Our|The} <what>:", "{From|This is} {our|the} list of <what>:", "{Our|Some of our} <what>:", "List of <what>:"],
         d,
         &[("what", what)],
     );
-    text.push('\n');
-    capitalised(text.trim_start())
+    format!("{text}\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_list_shows_every_name_and_value() {
+        for i in 0..2_000 {
+            let mut d = Dice::new(3, "extract", i);
+            let class = Class::draw(&mut d);
+            let wish = Wish { class, split: Split::Training, count: 3, fields: &[], shown: 3, dear: d.chance(0.5) };
+            let e = Extract::draw(&wish, &mut d).expect("training has names enough");
+            for t in &e.things {
+                assert!(e.text.contains(&t.name), "{}", e.text);
+                for f in &e.fields {
+                    assert!(e.text.contains(&f.value(t)), "{:?} in {}", f, e.text);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn absent_things_are_absent() {
+        for i in 0..500 {
+            let mut d = Dice::new(4, "absent", i);
+            let wish =
+                Wish { class: Class::Product, split: Split::HeldOut, count: 3, fields: &[], shown: 2, dear: false };
+            let e = Extract::draw(&wish, &mut d).expect("held-out products are enough");
+            let other = e.absent(&mut d).expect("another product exists");
+            assert!(!e.text.contains(&other.name));
+        }
+    }
 }

@@ -11,11 +11,11 @@ pub(crate) const SERIES: &[&str] = &[
 /// One-digit model numbers keep names short and apart from prices.
 pub(crate) const NUMBERS: &[&str] = &["2", "3", "4", "5", "6", "7", "8", "9"];
 
-/// Kinds of things on sale, as singular nouns, so that "2 fins" never has to be said.
-pub(crate) const KINDS: &[&str] = &[
-    "regulator", "BCD", "dive computer", "mask", "set of fins", "wetsuit", "drysuit", "torch", "snorkel", "dry bag",
-    "dive knife", "camera housing", "hood", "reel",
-];
+/// Kinds of things on sale with three-digit prices, as singular nouns, so that "2 fins" never has to be said.
+pub(crate) const DEAR_KINDS: &[&str] =
+    &["regulator", "BCD", "dive computer", "wetsuit", "drysuit", "camera housing", "diving watch", "scooter"];
+/// Kinds with small prices.
+pub(crate) const CHEAP_KINDS: &[&str] = &["mask", "set of fins", "torch", "snorkel", "dry bag", "dive knife", "hood", "reel"];
 pub(crate) const COLOURS: &[&str] =
     &["teal", "black", "yellow", "orange", "blue", "white", "red", "silver", "green", "purple"];
 

@@ -32,7 +32,7 @@ pub use defects::{Defect, Document, Label};
 pub use grade::{REFUSAL_MARKERS, contains_words, grade, is_refusal, normalise};
 pub use instructions::{Example, Kind, Matching, Message};
 pub use preferences::{Flaw, Pair};
-pub use render::{Summary, render};
+pub use render::{Summary, render, run};
 pub use splits::{Split, split_of};
 pub use world::names;
 
@@ -105,6 +105,12 @@ impl Default for DefectRates {
 }
 
 impl World {
+    /// Rows of all files together, labels aside.
+    fn rows(&self) -> u64 {
+        let held_out = self.held_out * Kind::ALL.len() as u64;
+        self.documents + self.instructions + held_out + self.preferences + self.held_out_preferences
+    }
+
     fn check(&self) -> Result<(), Error> {
         let rates = self.defects.list();
         if let Some(bad) = rates.iter().find(|r| !(0.0..=1.0).contains(*r)) {
@@ -135,4 +141,7 @@ pub enum Error {
         /// The system's reason.
         source: std::io::Error,
     },
+    /// The artifact store failed, or the user interrupted.
+    #[error(transparent)]
+    Artifact(#[from] artifact::Error),
 }

@@ -2,7 +2,9 @@
 //! per document, and a topic with its three values is one combination for the split.
 
 use crate::dice::Dice;
+use crate::grammar::and_list;
 use crate::splits::{Split, split_of};
+use crate::world::article;
 
 /// Name, values with unit, sentences with `<v>`.
 pub(crate) struct Parameter {
@@ -126,13 +128,43 @@ impl Policy {
         d.pick(TOPICS[self.topic].parameters[i].sentences).replace("<v>", &self.values[i])
     }
 
-    /// "return period 14 days, box fee €10" for the parameters at the given places.
+    /// "a return period of 14 days and a box fee of €10" for the parameters at the given places.
     pub(crate) fn terms(&self, shown: &[usize]) -> String {
-        shown.iter().map(|i| format!("{} {}", self.noun(*i), self.values[*i])).collect::<Vec<_>>().join(", ")
+        let parts: Vec<String> = shown.iter().map(|i| term(self.noun(*i), &self.values[*i])).collect();
+        and_list(&parts)
     }
+}
+
+/// "a return period of 14 days".
+pub(crate) fn term(noun: &str, value: &str) -> String {
+    format!("{} {noun} of {value}", article(noun))
 }
 
 /// The string whose hash decides the side of a policy.
 pub(crate) fn combination(topic: usize, values: &[String; 3]) -> String {
     format!("{}: {}", TOPICS[topic].name, values.join(", "))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn policies_keep_to_their_side() {
+        for split in [Split::Training, Split::HeldOut] {
+            for i in 0..500 {
+                let p = Policy::draw(split, &mut Dice::new(1, "policy", i));
+                assert_eq!(split_of(&combination(p.topic, &p.values)), split);
+            }
+        }
+    }
+
+    #[test]
+    fn parameter_names_are_unique() {
+        let mut nouns: Vec<&str> = TOPICS.iter().flat_map(|t| t.parameters.iter().map(|p| p.noun)).collect();
+        let count = nouns.len();
+        nouns.sort_unstable();
+        nouns.dedup();
+        assert_eq!(nouns.len(), count);
+    }
 }

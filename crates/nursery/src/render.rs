@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use serde::Serialize;
+use artifact::{Artifact, Key, Progress, Seed, Store};
+use serde::{Deserialize, Serialize};
 
 use crate::defects::{self, Defect};
 use crate::dice::{Dice, stable_hash};
@@ -18,7 +20,7 @@ use crate::{Error, World};
 const PART: u64 = 5_000;
 
 /// What was written.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Summary {
     /// Documents, duplicates included.
     pub documents: u64,
@@ -45,15 +47,63 @@ pub struct Summary {
 /// # Errors
 /// [`Error::Config`] when a rate is not a probability, [`Error::Write`] when a file cannot be written.
 pub fn render(world: &World, dir: &Path) -> Result<Summary, Error> {
+    render_with(world, dir, &Progress::silent())
+}
+
+/// As [`render`], with progress in rows; Ctrl-C ends it with [`Error::Artifact`].
+fn render_with(world: &World, dir: &Path, progress: &Progress) -> Result<Summary, Error> {
     world.check()?;
     let mut summary = Summary::default();
-    documents(world, dir, &mut summary)?;
-    questions(world, dir, &mut summary)?;
-    pairs(world, dir, &mut summary)?;
+    let mut count = Count { done: 0, total: world.rows(), progress };
+    documents(world, dir, &mut summary, &mut count)?;
+    questions(world, dir, &mut summary, &mut count)?;
+    pairs(world, dir, &mut summary, &mut count)?;
     Ok(summary)
 }
 
-fn documents(world: &World, dir: &Path, summary: &mut Summary) -> Result<(), Error> {
+/// The world as an artifact of kind `world`; one that was made before is not made again.
+///
+/// # Errors
+/// Those of [`render`], and [`Error::Artifact`] when the store fails or the user interrupts.
+pub fn run(world: &World, store: &Store, progress: &Progress) -> Result<Artifact, Error> {
+    world.check()?;
+    let start = Instant::now();
+    let key = Key::new("world", world).seed("world", Seed(world.seed));
+    progress.stage("world", format!("{} documents, {} questions", world.documents, world.instructions));
+    if let Some(made) = store.find(&key)? {
+        progress.stage_done("world", start.elapsed().as_secs_f64(), Some(made.id.to_string()), true);
+        return Ok(made);
+    }
+    let mut draft = store.begin(key)?;
+    // Seconds of work: what an interrupted rendering left is not worth continuing.
+    draft.restart()?;
+    let summary = render_with(world, draft.path(), progress)?;
+    let metrics = serde_json::to_value(&summary).expect("a summary is plain data");
+    let seconds = start.elapsed().as_secs_f64();
+    let made = draft.commit(metrics, serde_json::json!({ "seconds": seconds }))?;
+    progress.stage_done("world", seconds, Some(made.id.to_string()), false);
+    Ok(made)
+}
+
+/// Rows written so far, reported now and then.
+struct Count<'a> {
+    done: u64,
+    total: u64,
+    progress: &'a Progress,
+}
+
+impl Count<'_> {
+    fn row(&mut self) -> Result<(), Error> {
+        self.done += 1;
+        if self.done.is_multiple_of(1_000) || self.done == self.total {
+            self.progress.tick(self.done, Some(self.total), "rows");
+            self.progress.check()?;
+        }
+        Ok(())
+    }
+}
+
+fn documents(world: &World, dir: &Path, summary: &mut Summary, count: &mut Count<'_>) -> Result<(), Error> {
     let folder = dir.join("documents");
     fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
     let mut labels = Rows::create(dir.join("labels.jsonl"))?;
@@ -78,6 +128,7 @@ fn documents(world: &World, dir: &Path, summary: &mut Summary) -> Result<(), Err
             *summary.defects.entry(label.defect).or_default() += 1;
             labels.push(&label)?;
         }
+        count.row()?;
     }
     if let Some(rows) = part {
         rows.finish()?;
@@ -92,7 +143,7 @@ fn documents(world: &World, dir: &Path, summary: &mut Summary) -> Result<(), Err
     labels.finish()
 }
 
-fn questions(world: &World, dir: &Path, summary: &mut Summary) -> Result<(), Error> {
+fn questions(world: &World, dir: &Path, summary: &mut Summary, count: &mut Count<'_>) -> Result<(), Error> {
     let mut rows = Rows::create(dir.join("instructions.jsonl"))?;
     let mut seen = HashSet::new();
     for index in 0..world.instructions {
@@ -101,6 +152,7 @@ fn questions(world: &World, dir: &Path, summary: &mut Summary) -> Result<(), Err
         let row = fresh(kind, Split::Training, format!("train-{index:06}"), &mut seen, &mut d);
         *summary.instructions.entry(kind).or_default() += 1;
         rows.push(&row)?;
+        count.row()?;
     }
     rows.finish()?;
     let mut rows = Rows::create(dir.join("held_out.jsonl"))?;
@@ -112,6 +164,7 @@ fn questions(world: &World, dir: &Path, summary: &mut Summary) -> Result<(), Err
             let row = fresh(kind, Split::HeldOut, format!("held-{number:06}"), &mut seen, &mut d);
             *summary.held_out.entry(kind).or_default() += 1;
             rows.push(&row)?;
+            count.row()?;
         }
     }
     rows.finish()
@@ -129,11 +182,11 @@ fn fresh(kind: Kind, split: Split, id: String, seen: &mut HashSet<u64>, d: &mut 
     example
 }
 
-fn pairs(world: &World, dir: &Path, summary: &mut Summary) -> Result<(), Error> {
+fn pairs(world: &World, dir: &Path, summary: &mut Summary, count: &mut Count<'_>) -> Result<(), Error> {
     let mut seen = HashSet::new();
-    let mut write = |name: &str, label: &str, split: Split, count: u64| -> Result<u64, Error> {
+    let mut write = |name: &str, label: &str, split: Split, wanted: u64| -> Result<u64, Error> {
         let mut rows = Rows::create(dir.join(name))?;
-        for index in 0..count {
+        for index in 0..wanted {
             let mut d = Dice::new(world.seed, label, index);
             let id = format!("{}-{index:06}", if split == Split::Training { "pair" } else { "held-pair" });
             let mut pair: Pair = preferences::draw(id.clone(), split, &mut d);
@@ -145,9 +198,10 @@ fn pairs(world: &World, dir: &Path, summary: &mut Summary) -> Result<(), Error> 
                 pair = preferences::draw(id.clone(), split, &mut d);
             }
             rows.push(&pair)?;
+            count.row()?;
         }
         rows.finish()?;
-        Ok(count)
+        Ok(wanted)
     };
     summary.preferences = write("preferences.jsonl", "preference", Split::Training, world.preferences)?;
     summary.held_out_preferences =

@@ -210,7 +210,7 @@ impl Thing {
             class,
             name,
             key,
-            kind: d.pick(KINDS),
+            kind: d.pick(if dear { DEAR_KINDS } else { CHEAP_KINDS }),
             price,
             rental: 5 * d.between(1, 12),
             stock: d.between(10, 99),

@@ -143,3 +143,110 @@ impl DefectRates {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planted(defect: Defect) -> Vec<(Document, Label, Document)> {
+        let mut world = World { documents: 400, ..World::default() };
+        world.defects = DefectRates {
+            exact_duplicate: 0.1,
+            near_duplicate: 0.1,
+            boilerplate: 0.1,
+            gibberish: 0.1,
+            wrong_language: 0.1,
+            insult: 0.1,
+            personal_data: 0.1,
+        };
+        (0..world.documents)
+            .filter_map(|i| {
+                let (document, label) = document(&world, i);
+                let label = label.filter(|l| l.defect == defect)?;
+                let of = label.of.as_ref().map_or(i, |of| of[4..].parse().expect("ids end in a number"));
+                Some((document, label, finish(of, text::write(world.seed, of))))
+            })
+            .collect()
+    }
+
+    fn words(text: &str) -> Vec<&str> {
+        text.split_whitespace().collect()
+    }
+
+    #[test]
+    fn exact_duplicates_are_exact_and_point_back() {
+        let found = planted(Defect::ExactDuplicate);
+        assert!(found.len() > 20);
+        for (copy, label, original) in found {
+            assert_eq!(copy.text, original.text);
+            assert_eq!(label.of, Some(original.id.clone()));
+            assert!(original.id < copy.id);
+        }
+    }
+
+    #[test]
+    fn near_duplicates_differ_a_little() {
+        for (copy, _, original) in planted(Defect::NearDuplicate) {
+            assert_ne!(copy.text, original.text);
+            let (a, b) = (words(&copy.text), words(&original.text));
+            let shared = a.iter().filter(|w| b.contains(w)).count();
+            assert!(shared * 100 >= a.len() * 80, "{}\n---\n{}", copy.text, original.text);
+        }
+    }
+
+    #[test]
+    fn planted_strings_stand_in_the_text() {
+        for defect in [Defect::Boilerplate, Defect::Insult, Defect::PersonalData] {
+            let found = planted(defect);
+            assert!(found.len() > 20);
+            for (document, label, clean) in found {
+                assert!(!label.planted.is_empty());
+                for p in &label.planted {
+                    assert!(document.text.contains(p.as_str()), "{p} in {}", document.text);
+                    assert!(!clean.text.contains(p.as_str()));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn insults_hold_rude_words() {
+        for (_, label, _) in planted(Defect::Insult) {
+            for p in &label.planted {
+                assert!(insults::RUDE.iter().any(|r| p.to_lowercase().contains(r)), "{p}");
+            }
+        }
+    }
+
+    #[test]
+    fn cards_pass_the_check_digit() {
+        let mut cards = 0;
+        for (_, label, _) in planted(Defect::PersonalData) {
+            for p in &label.planted {
+                let digits = p.chars().filter(char::is_ascii_digit).count();
+                if digits == 16 {
+                    assert!(personal::luhn(p), "{p}");
+                    cards += 1;
+                }
+            }
+        }
+        assert!(cards > 5);
+    }
+
+    #[test]
+    fn the_check_digit_rule() {
+        assert!(personal::luhn("4242 4242 4242 4242"));
+        assert!(!personal::luhn("4242 4242 4242 4243"));
+        assert!(!personal::luhn("42"));
+    }
+
+    #[test]
+    fn gibberish_and_other_languages_replace_the_text() {
+        for (document, _, clean) in planted(Defect::Gibberish) {
+            assert_ne!(document.text, clean.text);
+        }
+        for (document, _, _) in planted(Defect::WrongLanguage) {
+            assert!(language::is_foreign(&document.text), "{}", document.text);
+        }
+    }
+}

@@ -4,6 +4,7 @@
 use super::{Asked, Kind, MISSING, Matching};
 use crate::dice::Dice;
 use crate::extract::{Extract, Wish, heading};
+use crate::grade::{contains_words, normalise};
 use crate::grammar::{capitalised, one_of};
 use crate::splits::Split;
 use crate::world::{Class, Field, Thing};
@@ -131,9 +132,9 @@ fn done(
         return Asked::refusal(e.text.clone(), question, answer, wrong);
     }
     let expect = vec![format!("€{total}")];
-    // Operands and total are in the gold answer; any other item's value is not.
-    let shown = [used.iter().map(|t| field.value(t)).collect(), expect.clone()].concat();
-    let reject = e.other_values(field, used).into_iter().filter(|v| !shown.contains(v)).collect();
+    // Another item's value may by chance be an operand or the total, which a right answer says.
+    let said = normalise(&answer);
+    let reject = e.other_values(field, used).into_iter().filter(|v| !contains_words(&said, &normalise(v))).collect();
     Asked {
         kind: Kind::Arithmetic,
         matching: Matching::Contains,

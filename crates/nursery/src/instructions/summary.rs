@@ -2,8 +2,8 @@
 
 use super::{Asked, Kind, MISSING, Matching, policy};
 use crate::dice::Dice;
-use crate::grammar::one_of;
-use crate::policies::{Policy, TOPICS};
+use crate::grammar::{and_list, one_of};
+use crate::policies::{Policy, TOPICS, term};
 use crate::splits::Split;
 
 /// Asks to sum up a policy. Not answerable: the notice is about another topic.
@@ -38,15 +38,15 @@ pub(crate) fn ask(p: &Policy, shown: &[usize], context: String, answerable: bool
         return Asked::refusal(context, question, say(&format!("{MISSING}, sorry")), Some(wrong));
     }
     let swapped: Vec<String> =
-        shown.iter().zip(values.iter().cycle().skip(1)).map(|(i, v)| format!("{} {v}", p.noun(*i))).collect();
+        shown.iter().zip(values.iter().cycle().skip(1)).map(|(i, v)| term(p.noun(*i), v)).collect();
     Asked {
         kind: Kind::Summary,
         matching: Matching::Contains,
         context,
         question,
         answer: say(&p.terms(shown)),
-        expect: shown.iter().map(|i| format!("{} {}", p.noun(*i), p.values[*i])).collect(),
+        expect: shown.iter().map(|i| format!("{} of {}", p.noun(*i), p.values[*i])).collect(),
         reject: Vec::new(),
-        wrong: Some(say(&swapped.join(", "))),
+        wrong: Some(say(&and_list(&swapped))),
     }
 }

@@ -31,7 +31,7 @@ pub(crate) fn card(d: &mut Dice) -> Option<String> {
         one_of(&["It lives at <depth>.", "{You find it|It is found} at {a depth of |}<depth>.", "The depth of the <x> is <depth>."], d, &slots),
         one_of(&["It grows to <size>.", "{Most|Adults} {are|measure} <size>[ long].", "The size of the <x> is <size>."], d, &slots),
         one_of(&["It is seen in <season>.", "^<season> is {its season|the time to look for it}.", "{Come|Look for it} in <season>."], d, &slots),
-        one_of(&["It eats <food>.", "Its food is <food>.", "<food> {are|is} what it eats."], d, &slots).replace("plankton are", "plankton is"),
+        one_of(&["It eats <food>.", "Its food is <food>.", "<food>: that is what it eats."], d, &slots),
         one_of(&["The <x> <habit>.", "It <habit>.", "[Divers say that] it <habit>."], d, &slots),
         one_of(&["{Do not|Never} touch it.", "It is not {dangerous|shy}.", "{People|Beginners} often take it for the <other>.", "It shares its home with the <other>."], d, &slots),
     ];

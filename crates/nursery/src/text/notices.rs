@@ -21,7 +21,7 @@ pub(crate) fn notice(d: &mut Dice) -> Option<String> {
         let text = policy::notice(&p, &shown, Split::Training, d);
         let short = match d.below(3) {
             0 => format!("\nThe {} policy is {}.", p.name(), p.terms(&shown)),
-            1 => format!("\nIn short: {}.", p.terms(&shown)),
+            1 => format!("\nIn short, we have {}.", p.terms(&shown)),
             _ => String::new(),
         };
         blocks.push(format!("{text}{short}"));

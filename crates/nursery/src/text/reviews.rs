@@ -17,7 +17,7 @@ fn review(d: &mut Dice) -> String {
     let t = Thing::draw(class, Split::Training, true, d);
     let (x, who, on) = (t.the(), person(Split::Training, d), date(d));
     let price = Field::Price.value(&t);
-    let stars = d.between(2, 5).to_string();
+    let stars = d.between(4, 5).to_string();
     let slots = [
         ("x", x.as_str()), ("who", &who), ("on", &on), ("price", &price), ("use", USES[t.used].0), ("stars", &stars), ("colour", t.colour),
     ];
