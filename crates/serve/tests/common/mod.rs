@@ -1,0 +1,196 @@
+//! A real server on a free port, with a tiny model of random weights.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(clippy::allow_attributes, reason = "whether dead_code fires depends on the test file")]
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::thread::JoinHandle;
+
+use artifact::{Progress, Seed};
+use infer::Engine;
+use models::decoder::{Config, Decoder};
+use serde_json::Value;
+use serve::{Models, Server};
+use tempfile::TempDir;
+use tensor::Precision;
+use tokenizer::{Tokenizer, TrainConfig};
+use tokio::sync::oneshot;
+
+pub const MODEL: &str = "tiny";
+pub const CONTEXT: usize = 256;
+
+/// Sentences a vocabulary is learnt from.
+const TEXT: [&str; 4] = [
+    "The regulator costs ninety euros and the reef is open from May to October.",
+    "Which dive computer is the cheapest one in the shop, and is it in stock?",
+    "A parrotfish grinds coral into sand; the turtle grazes on sea grass nearby.",
+    "Grüße aus dem Tauchladen! We answer every question about the reef and the shop.",
+];
+
+/// An engine with random weights.
+pub fn engine(id: &str, context: usize) -> Engine {
+    let texts = TEXT.iter().map(|text| (*text).to_owned());
+    let train = TrainConfig { vocab_size: 320, min_frequency: 1 };
+    let tokenizer = Tokenizer::train(texts, &train, &Progress::silent()).expect("a tokenizer");
+    let config = Config::from_depth(2, tokenizer.vocab_size(), context);
+    let device = tensor::device::parse("cpu").expect("the CPU");
+    let decoder = Decoder::init(&config, Precision::F32, Seed(7), &device);
+    Engine::start(hub::LoadedModel { decoder, tokenizer, id: id.to_owned() })
+}
+
+/// A running server, stopped when dropped.
+pub struct Running {
+    pub address: SocketAddr,
+    pub folder: TempDir,
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Starts a server with the tiny model, its settings changed by `change`.
+pub fn start(change: impl FnOnce(&mut serve::Config)) -> Running {
+    start_with(CONTEXT, change)
+}
+
+/// Starts a server whose model has this context.
+pub fn start_with(context: usize, change: impl FnOnce(&mut serve::Config)) -> Running {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut config = serve::Config {
+        bind: "127.0.0.1:0".parse().expect("an address"),
+        feedback: Some(folder.path().join("feedback.sqlite")),
+        ..serve::Config::default()
+    };
+    change(&mut config);
+    let models = Models::new();
+    models.insert(MODEL, engine("0123456789ab", context));
+    let (stop, stopped) = oneshot::channel();
+    let (bound, address) = std::sync::mpsc::channel();
+    let thread = std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        runtime.expect("a runtime").block_on(async {
+            let server = Server::bind(&config, models).await.expect("a free port");
+            bound.send(server.address()).expect("a waiting test");
+            server.run(async move { drop(stopped.await) }).await.expect("a clean stop");
+        });
+    });
+    let address = address.recv().expect("a bound server");
+    Running { address, folder, stop: Some(stop), thread: Some(thread) }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.tell_to_stop();
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}
+
+/// A response, read whole.
+pub struct Reply {
+    pub status: u16,
+    pub headers: ureq::http::HeaderMap,
+    pub text: String,
+}
+
+impl Reply {
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {}", self.text))
+    }
+
+    /// The objects of a stream of events, which must end with `[DONE]`.
+    pub fn events(&self) -> Vec<Value> {
+        let mut data: Vec<&str> = self.text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+        assert_eq!(data.pop(), Some("[DONE]"), "{}", self.text);
+        data.into_iter().map(|event| serde_json::from_str(event).expect("JSON in an event")).collect()
+    }
+}
+
+impl Running {
+    pub fn tell_to_stop(&mut self) {
+        if let Some(stop) = self.stop.take() {
+            drop(stop.send(()));
+        }
+    }
+
+    pub fn feedback_path(&self) -> PathBuf {
+        self.folder.path().join("feedback.sqlite")
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
+        let mut request = ureq::http::Request::builder().method(method).uri(self.url(path));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let request = request.body(body.to_owned()).expect("a request");
+        let mut response = agent.run(request).expect("a response");
+        let text = response.body_mut().read_to_string().expect("a body");
+        Reply { status: response.status().as_u16(), headers: response.headers().clone(), text }
+    }
+
+    pub fn get(&self, path: &str) -> Reply {
+        self.send("GET", path, &[], "")
+    }
+
+    pub fn post(&self, path: &str, body: &Value) -> Reply {
+        self.send("POST", path, &[("content-type", "application/json")], &body.to_string())
+    }
+
+    pub fn chat(&self, question: &str, more: Value) -> Reply {
+        let mut body = serde_json::json!({
+            "model": MODEL, "messages": [{"role": "user", "content": question}], "max_tokens": 24, "seed": 5,
+        });
+        merge(&mut body, more);
+        self.post("/v1/chat/completions", &body)
+    }
+
+    pub fn complete(&self, prompt: Value, more: Value) -> Reply {
+        let mut body = serde_json::json!({"model": MODEL, "prompt": prompt, "max_tokens": 24, "seed": 5});
+        merge(&mut body, more);
+        self.post("/v1/completions", &body)
+    }
+}
+
+/// Sets the fields of `more` in `body`.
+fn merge(body: &mut Value, more: Value) {
+    let (Value::Object(body), Value::Object(more)) = (body, more) else { panic!("two objects") };
+    body.extend(more);
+}
+
+/// Replaces what differs from run to run, and what the random weights say.
+pub fn redacted(mut value: Value) -> Value {
+    redact(&mut value);
+    value
+}
+
+fn redact(value: &mut Value) {
+    match value {
+        Value::Array(items) => items.iter_mut().for_each(redact),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                match name.as_str() {
+                    "id" | "answer_id" if value.as_str() != Some(MODEL) => *value = prefix(value),
+                    "created" | "content" | "text" | "finish_reason" | "completion_tokens" | "total_tokens"
+                        if !value.is_null() && !value.is_array() =>
+                    {
+                        *value = Value::String(format!("[{name}]"));
+                    }
+                    _ => redact(value),
+                }
+            }
+        }
+        _ => {}
+    }
+}
+
+fn prefix(id: &Value) -> Value {
+    let id = id.as_str().expect("ids are texts");
+    let (prefix, random) = id.split_once('-').expect("a prefix");
+    assert_eq!(random.len(), 32);
+    Value::String(format!("{prefix}-[random]"))
+}
