@@ -48,6 +48,11 @@ impl Extract {
         let mut fields = wish.fields.to_vec();
         let mut others: Vec<Field> = wish.class.fields().iter().copied().filter(|f| !fields.contains(f)).collect();
         d.shuffle(&mut others);
+        // A small price beside a larger rental price would read like a mistake.
+        if !wish.dear && wish.class == Class::Product {
+            let priced = fields.contains(&Field::Price) || !fields.contains(&Field::Rental) && d.chance(0.5);
+            others.retain(|f| *f != if priced { Field::Rental } else { Field::Price });
+        }
         others.truncate(wish.shown.saturating_sub(fields.len()));
         fields.extend(others);
         d.shuffle(&mut fields);

@@ -51,8 +51,8 @@ pub(crate) const SPECIES_FIRST: &[&str] = &[
     "saddled", "ghostly", "marbled", "spotted", "golden",
 ];
 pub(crate) const SPECIES_SECOND: &[&str] = &[
-    "goby", "blenny", "wrasse", "snapper", "ray", "eel", "shrimp", "crab", "octopus", "urchin", "slug", "seahorse",
-    "grouper", "parrotfish", "sponge", "anemone",
+    "goby", "blenny", "wrasse", "snapper", "ray", "eel", "shrimp", "crab", "octopus", "turtle", "slug", "seahorse",
+    "grouper", "parrotfish", "lobster", "cuttlefish",
 ];
 pub(crate) const SEASONS: &[&str] = &["spring", "summer", "autumn", "winter"];
 pub(crate) const FOODS: &[&str] = &["plankton", "algae", "small crabs", "worms", "shells", "jellyfish", "small fish"];

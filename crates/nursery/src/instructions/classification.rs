@@ -49,7 +49,7 @@ const WORDINGS: &[&[&str]] = &[
         "{Is it safe|Is it dangerous} to dive at <site> {with a cold|after a meal|alone}?",
         "My ears hurt after <site>. {Should I see a doctor?|What should I do?}",
         "How strong is the current at <site>? I am {worried|afraid}.",
-        "May I fly {home|} the day after a dive at <site>?",
+        "May I fly [home ]the day after a dive at <site>?",
         "I felt dizzy on <date> after diving at <site>. {Is that bad?|Is that normal?}",
     ],
 ];

@@ -44,11 +44,12 @@ pub(crate) fn page(d: &mut Dice) -> Option<String> {
 /// Prices only, or prices and stock, of many items, with remarks computed from the list.
 pub(crate) fn price_list(d: &mut Dice) -> Option<String> {
     let e = extract(d.between(5, 9) as usize, &[Field::Price], d.between(1, 2) as usize, d)?;
-    let low = e.things.iter().min_by_key(|t| t.price)?;
-    let high = e.things.iter().max_by_key(|t| t.price)?;
+    let mut ranked: Vec<&Thing> = e.things.iter().collect();
+    ranked.sort_by_key(|t| t.price);
+    let [low, second, .., third, high] = ranked[..] else { return None };
     let slots = [("low", low.name.as_str()), ("high", high.name.as_str()), ("month", d.pick(MONTHS))];
     let title = one_of(&["Price list for <month>", "Prices[ in <month>]", "Our prices[, <month>]", "What things cost"], d, &slots);
-    let remark = if low.price == high.price {
+    let remark = if low.price == second.price || third.price == high.price {
         String::new()
     } else {
         one_of(
@@ -67,7 +68,7 @@ pub(crate) fn price_list(d: &mut Dice) -> Option<String> {
 
 /// One product in several sentences.
 pub(crate) fn product(d: &mut Dice) -> Option<String> {
-    let t = Thing::draw(Class::Product, Split::Training, d.chance(0.6), d);
+    let t = Thing::draw(Class::Product, Split::Training, true, d);
     let kind = format!("{} {}", article(t.kind), t.kind);
     let who = person(Split::Training, d);
     let need = USES[t.used].0;

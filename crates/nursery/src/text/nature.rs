@@ -66,7 +66,7 @@ pub(crate) fn site(d: &mut Dice) -> Option<String> {
         &slots,
     );
     let title = one_of(&["", "Dive site: <x>. ", "<x>\n", "Briefing for <x>. "], d, &slots);
-    let end = one_of(&["", " Boats leave at {8|9|10|14} o'clock.", " {Bring|Take} a torch.", " We go there {twice|once} a week."], d, &[]);
+    let end = one_of(&["", " Boats leave at {8|9|10|2} o'clock.", " {Bring|Take} a torch.", " We go there {twice|once} a week."], d, &[]);
     Some(format!("{title}{} {more}{end}", sentence(&t, &shown)))
 }
 

@@ -6,9 +6,9 @@ use crate::lexicon::USES;
 use crate::splits::Split;
 use crate::world::{Class, Field, Thing, date, person};
 
-/// One to three reviews.
+/// Two to four reviews.
 pub(crate) fn page(d: &mut Dice) -> Option<String> {
-    let reviews: Vec<String> = (0..d.between(1, 3)).map(|_| review(d)).collect();
+    let reviews: Vec<String> = (0..d.between(2, 4)).map(|_| review(d)).collect();
     Some(reviews.join("\n\n"))
 }
 
