@@ -46,11 +46,18 @@ impl Extract {
             return None;
         }
         let mut fields = wish.fields.to_vec();
-        let mut others: Vec<Field> = wish.class.fields().iter().copied().filter(|f| !fields.contains(f)).collect();
+        let mut others: Vec<Field> = wish
+            .class
+            .fields()
+            .iter()
+            .copied()
+            .filter(|f| !fields.contains(f))
+            .collect();
         d.shuffle(&mut others);
         // A small price beside a larger rental price would read like a mistake.
         if !wish.dear && wish.class == Class::Product {
-            let priced = fields.contains(&Field::Price) || !fields.contains(&Field::Rental) && d.chance(0.5);
+            let priced =
+                fields.contains(&Field::Price) || !fields.contains(&Field::Rental) && d.chance(0.5);
             others.retain(|f| *f != if priced { Field::Rental } else { Field::Price });
         }
         others.truncate(wish.shown.saturating_sub(fields.len()));
@@ -60,7 +67,13 @@ impl Extract {
             distinct_uses(&mut things, d);
         }
         let text = list(&things, &fields, d);
-        Some(Extract { class: wish.class, split: wish.split, things, fields, text })
+        Some(Extract {
+            class: wish.class,
+            split: wish.split,
+            things,
+            fields,
+            text,
+        })
     }
 
     /// Another entity of the class whose name shares at most its brand or second word with those shown.
@@ -74,7 +87,11 @@ impl Extract {
     pub(crate) fn other_values(&self, field: Field, not: &[&Thing]) -> Vec<String> {
         let own: Vec<String> = not.iter().map(|t| field.value(t)).collect();
         let mut found: Vec<String> = Vec::new();
-        for t in self.things.iter().filter(|t| not.iter().all(|n| n.name != t.name)) {
+        for t in self
+            .things
+            .iter()
+            .filter(|t| not.iter().all(|n| n.name != t.name))
+        {
             let v = field.value(t);
             if !own.contains(&v) && !found.contains(&v) {
                 found.push(v);
@@ -85,7 +102,11 @@ impl Extract {
 }
 
 fn distinct_uses(things: &mut [Thing], d: &mut Dice) {
-    let low = if things.iter().any(|t| t.class == Class::Site) { 2 } else { 0 };
+    let low = if things.iter().any(|t| t.class == Class::Site) {
+        2
+    } else {
+        0
+    };
     let mut uses: Vec<usize> = (low..USES.len()).collect();
     d.shuffle(&mut uses);
     for (t, u) in things.iter_mut().zip(uses) {
@@ -96,15 +117,26 @@ fn distinct_uses(things: &mut [Thing], d: &mut Dice) {
 /// Shows the things in one of the list formats.
 pub(crate) fn list(things: &[Thing], fields: &[Field], d: &mut Dice) -> String {
     let phrases = |t: &Thing| fields.iter().map(|f| f.phrase(t)).collect::<Vec<_>>();
-    let lines = |f: &dyn Fn(&Thing) -> String, sep: &str| things.iter().map(f).collect::<Vec<_>>().join(sep);
+    let lines = |f: &dyn Fn(&Thing) -> String, sep: &str| {
+        things.iter().map(f).collect::<Vec<_>>().join(sep)
+    };
     match d.weighted(&[(0, 20), (1, 16), (2, 24), (3, 12), (4, 12), (5, 10), (6, 6)]) {
-        0 => lines(&|t| format!("- {}: {}", t.name, phrases(t).join(", ")), "\n"),
+        0 => lines(
+            &|t| format!("- {}: {}", t.name, phrases(t).join(", ")),
+            "\n",
+        ),
         1 => lines(&|t| format!("{} ({})", t.name, phrases(t).join("; ")), "\n"),
         2 => lines(&|t| sentence(t, fields), " "),
-        3 => lines(&|t| format!("| {} | {} |", t.name, phrases(t).join(" | ")), "\n"),
+        3 => lines(
+            &|t| format!("| {} | {} |", t.name, phrases(t).join(" | ")),
+            "\n",
+        ),
         4 => lines(
             &|t| {
-                let parts: Vec<String> = fields.iter().map(|f| format!("{} {}", f.noun(), f.value(t))).collect();
+                let parts: Vec<String> = fields
+                    .iter()
+                    .map(|f| format!("{} {}", f.noun(), f.value(t)))
+                    .collect();
                 format!("{} = {}", t.name, parts.join(", "))
             },
             "\n",
@@ -112,7 +144,10 @@ pub(crate) fn list(things: &[Thing], fields: &[Field], d: &mut Dice) -> String {
         5 => fields
             .iter()
             .map(|f| {
-                let parts: Vec<String> = things.iter().map(|t| format!("{} ({})", t.name, f.value(t))).collect();
+                let parts: Vec<String> = things
+                    .iter()
+                    .map(|t| format!("{} ({})", t.name, f.value(t)))
+                    .collect();
                 format!("{}: {}.", capitalised(f.noun()), parts.join(", "))
             })
             .collect::<Vec<_>>()
@@ -141,7 +176,12 @@ pub(crate) fn heading(class: Class, d: &mut Dice) -> String {
     }
     let what = class.plural();
     let text = one_of(
-        &["{Our|The} <what>:", "{From|This is} {our|the} list of <what>:", "{Our|Some of our} <what>:", "List of <what>:"],
+        &[
+            "{Our|The} <what>:",
+            "{From|This is} {our|the} list of <what>:",
+            "{Our|Some of our} <what>:",
+            "List of <what>:",
+        ],
         d,
         &[("what", what)],
     );
@@ -157,7 +197,14 @@ mod tests {
         for i in 0..2_000 {
             let mut d = Dice::new(3, "extract", i);
             let class = Class::draw(&mut d);
-            let wish = Wish { class, split: Split::Training, count: 3, fields: &[], shown: 3, dear: d.chance(0.5) };
+            let wish = Wish {
+                class,
+                split: Split::Training,
+                count: 3,
+                fields: &[],
+                shown: 3,
+                dear: d.chance(0.5),
+            };
             let e = Extract::draw(&wish, &mut d).expect("training has names enough");
             for t in &e.things {
                 assert!(e.text.contains(&t.name), "{}", e.text);
@@ -172,8 +219,14 @@ mod tests {
     fn absent_things_are_absent() {
         for i in 0..500 {
             let mut d = Dice::new(4, "absent", i);
-            let wish =
-                Wish { class: Class::Product, split: Split::HeldOut, count: 3, fields: &[], shown: 2, dear: false };
+            let wish = Wish {
+                class: Class::Product,
+                split: Split::HeldOut,
+                count: 3,
+                fields: &[],
+                shown: 2,
+                dear: false,
+            };
             let e = Extract::draw(&wish, &mut d).expect("held-out products are enough");
             let other = e.absent(&mut d).expect("another product exists");
             assert!(!e.text.contains(&other.name));

@@ -13,8 +13,11 @@
 use crate::instructions::{Example, Matching};
 
 /// Phrases of which a refusal always contains at least one; no answer to an answerable question does.
-pub const REFUSAL_MARKERS: &[&str] =
-    &["not in the information I have", "I do not know that from", "the information I have does not say"];
+pub const REFUSAL_MARKERS: &[&str] = &[
+    "not in the information I have",
+    "I do not know that from",
+    "the information I have does not say",
+];
 
 /// Judges `answer` against the example's gold answer and its `expect` and `reject` lists.
 #[must_use]
@@ -28,9 +31,11 @@ pub fn grade(example: &Example, answer: &str) -> bool {
     if !expect.iter().all(|e| contains_words(&given, e)) {
         return false;
     }
-    let rejected = example.reject.iter().map(|r| normalise(r)).any(|r| {
-        contains_words(&given, &r) && !expect.iter().any(|e| contains_words(e, &r))
-    });
+    let rejected = example
+        .reject
+        .iter()
+        .map(|r| normalise(r))
+        .any(|r| contains_words(&given, &r) && !expect.iter().any(|e| contains_words(e, &r)));
     if rejected {
         return false;
     }
@@ -45,14 +50,22 @@ pub fn grade(example: &Example, answer: &str) -> bool {
 #[must_use]
 pub fn is_refusal(text: &str) -> bool {
     let text = normalise(text);
-    REFUSAL_MARKERS.iter().any(|m| contains_words(&text, &normalise(m)))
+    REFUSAL_MARKERS
+        .iter()
+        .any(|m| contains_words(&text, &normalise(m)))
 }
 
 /// Trimmed, white space collapsed, lower case, without final punctuation.
 #[must_use]
 pub fn normalise(text: &str) -> String {
-    let joined = text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase();
-    joined.trim_end_matches(['.', '!', '?', ',', ';', ':', ' ']).to_string()
+    let joined = text
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .to_lowercase();
+    joined
+        .trim_end_matches(['.', '!', '?', ',', ';', ':', ' '])
+        .to_string()
 }
 
 /// Whether `needle` occurs in `text` as whole words. Both must be normalised. An empty needle never occurs.
@@ -63,8 +76,13 @@ pub fn contains_words(text: &str, needle: &str) -> bool {
     }
     text.match_indices(needle).any(|(at, _)| {
         let (before, after) = (&text[..at], &text[at + needle.len()..]);
-        let starts = needle.chars().next().is_none_or(|c| !c.is_alphanumeric()) || !joins_before(before);
-        let ends = needle.chars().next_back().is_none_or(|c| !c.is_alphanumeric()) || !joins_after(after);
+        let starts =
+            needle.chars().next().is_none_or(|c| !c.is_alphanumeric()) || !joins_before(before);
+        let ends = needle
+            .chars()
+            .next_back()
+            .is_none_or(|c| !c.is_alphanumeric())
+            || !joins_after(after);
         starts && ends
     })
 }
@@ -117,7 +135,9 @@ mod tests {
 
     #[test]
     fn markers_survive_case_and_spacing() {
-        assert!(is_refusal("Sorry,  that is NOT in the  information I have!"));
+        assert!(is_refusal(
+            "Sorry,  that is NOT in the  information I have!"
+        ));
         assert!(!is_refusal("The price of the Thalor Drift 7 is €45."));
     }
 }

@@ -12,7 +12,11 @@ pub(crate) type Slots<'a> = &'a [(&'a str, &'a str)];
 pub(crate) fn expand(rule: &str, dice: &mut Dice, slots: Slots<'_>) -> String {
     let mut out = String::with_capacity(rule.len() * 2);
     emit(rule, dice, slots, &mut out);
-    if out.contains(['~', '^']) { polish(&out) } else { out }
+    if out.contains(['~', '^']) {
+        polish(&out)
+    } else {
+        out
+    }
 }
 
 /// Takes one of the rules and expands it.
@@ -126,7 +130,9 @@ pub(crate) fn and_list(parts: &[String]) -> String {
 /// The text with its first letter in upper case.
 pub(crate) fn capitalised(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
+    chars
+        .next()
+        .map_or_else(String::new, |c| c.to_uppercase().chain(chars).collect())
 }
 
 #[cfg(test)]
@@ -134,8 +140,9 @@ mod tests {
     use super::*;
 
     fn all(rule: &str) -> Vec<String> {
-        let mut seen: Vec<String> =
-            (0..200).map(|i| expand(rule, &mut Dice::new(1, "grammar", i), &[("x", "eel")])).collect();
+        let mut seen: Vec<String> = (0..200)
+            .map(|i| expand(rule, &mut Dice::new(1, "grammar", i), &[("x", "eel")]))
+            .collect();
         seen.sort();
         seen.dedup();
         seen
@@ -157,7 +164,12 @@ mod tests {
 
     #[test]
     fn lists_read_well() {
-        let words = |n: usize| ["a", "b", "c"][..n].iter().map(ToString::to_string).collect::<Vec<_>>();
+        let words = |n: usize| {
+            ["a", "b", "c"][..n]
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(and_list(&words(1)), "a");
         assert_eq!(and_list(&words(3)), "a, b and c");
     }

@@ -114,11 +114,15 @@ impl World {
     fn check(&self) -> Result<(), Error> {
         let rates = self.defects.list();
         if let Some(bad) = rates.iter().find(|r| !(0.0..=1.0).contains(*r)) {
-            return Err(Error::Config { message: format!("a defect rate must lie between 0 and 1, got {bad}") });
+            return Err(Error::Config {
+                message: format!("a defect rate must lie between 0 and 1, got {bad}"),
+            });
         }
         let sum: f64 = rates.iter().sum();
         if sum > 1.0 {
-            return Err(Error::Config { message: format!("defect rates must sum to at most 1, got {sum}") });
+            return Err(Error::Config {
+                message: format!("defect rates must sum to at most 1, got {sum}"),
+            });
         }
         Ok(())
     }

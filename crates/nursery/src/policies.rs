@@ -43,56 +43,204 @@ pub(crate) struct Topic {
 }
 
 const fn p(noun: &'static str, unit: Unit, sentences: &'static [&'static str]) -> Parameter {
-    Parameter { noun, unit, sentences }
+    Parameter {
+        noun,
+        unit,
+        sentences,
+    }
 }
 
 pub(crate) const TOPICS: &[Topic] = &[
     Topic {
         name: "returns",
         parameters: [
-            p("return period", Unit::Days, &["You can return unused items within <v>.", "Unused items may come back within <v>.", "We take unused items back for <v>."]),
-            p("box fee", Unit::Euro, &["We keep <v> for an opened box.", "An opened box costs <v>.", "For an opened box we charge <v>."]),
-            p("refund time", Unit::Days, &["The money is back with you after <v>.", "Refunds arrive after <v>.", "We pay the money back after <v>."]),
+            p(
+                "return period",
+                Unit::Days,
+                &[
+                    "You can return unused items within <v>.",
+                    "Unused items may come back within <v>.",
+                    "We take unused items back for <v>.",
+                ],
+            ),
+            p(
+                "box fee",
+                Unit::Euro,
+                &[
+                    "We keep <v> for an opened box.",
+                    "An opened box costs <v>.",
+                    "For an opened box we charge <v>.",
+                ],
+            ),
+            p(
+                "refund time",
+                Unit::Days,
+                &[
+                    "The money is back with you after <v>.",
+                    "Refunds arrive after <v>.",
+                    "We pay the money back after <v>.",
+                ],
+            ),
         ],
     },
     Topic {
         name: "rental",
         parameters: [
-            p("deposit", Unit::Euro, &["Please leave <v> as a deposit.", "We hold a deposit of <v>.", "You get <v> back when the gear is back."]),
-            p("late fee", Unit::Euro, &["Gear that comes back late costs <v> more.", "If you are late, we charge <v>.", "Each late day costs <v>."]),
-            p("rental limit", Unit::Days, &["You may keep the gear for <v>.", "Gear is lent for at most <v>.", "After <v> the gear must be back."]),
+            p(
+                "deposit",
+                Unit::Euro,
+                &[
+                    "Please leave <v> as a deposit.",
+                    "We hold a deposit of <v>.",
+                    "You get <v> back when the gear is back.",
+                ],
+            ),
+            p(
+                "late fee",
+                Unit::Euro,
+                &[
+                    "Gear that comes back late costs <v> more.",
+                    "If you are late, we charge <v>.",
+                    "Each late day costs <v>.",
+                ],
+            ),
+            p(
+                "rental limit",
+                Unit::Days,
+                &[
+                    "You may keep the gear for <v>.",
+                    "Gear is lent for at most <v>.",
+                    "After <v> the gear must be back.",
+                ],
+            ),
         ],
     },
     Topic {
         name: "booking",
         parameters: [
-            p("cancellation limit", Unit::Hours, &["You can cancel a trip up to <v> before.", "Cancel at least <v> ahead.", "Trips can be cancelled until <v> before we leave."]),
-            p("no-show fee", Unit::Euro, &["Those who do not come pay <v>.", "If you do not show up, we charge <v>.", "An empty seat costs <v>."]),
-            p("group size", Unit::People, &["A boat takes at most <v>.", "We dive in groups of <v>.", "No group is larger than <v>."]),
+            p(
+                "cancellation limit",
+                Unit::Hours,
+                &[
+                    "You can cancel a trip up to <v> before.",
+                    "Cancel at least <v> ahead.",
+                    "Trips can be cancelled until <v> before we leave.",
+                ],
+            ),
+            p(
+                "no-show fee",
+                Unit::Euro,
+                &[
+                    "Those who do not come pay <v>.",
+                    "If you do not show up, we charge <v>.",
+                    "An empty seat costs <v>.",
+                ],
+            ),
+            p(
+                "group size",
+                Unit::People,
+                &[
+                    "A boat takes at most <v>.",
+                    "We dive in groups of <v>.",
+                    "No group is larger than <v>.",
+                ],
+            ),
         ],
     },
     Topic {
         name: "repair",
         parameters: [
-            p("repair time", Unit::Days, &["A repair takes <v>.", "Your gear is ready after <v>.", "We mend most things in <v>."]),
-            p("inspection fee", Unit::Euro, &["Looking at your gear costs <v>.", "We charge <v> to find the fault.", "The first check costs <v>."]),
-            p("guarantee", Unit::Months, &["Our work is guaranteed for <v>.", "If it fails within <v>, we mend it again.", "We stand by a repair for <v>."]),
+            p(
+                "repair time",
+                Unit::Days,
+                &[
+                    "A repair takes <v>.",
+                    "Your gear is ready after <v>.",
+                    "We mend most things in <v>.",
+                ],
+            ),
+            p(
+                "inspection fee",
+                Unit::Euro,
+                &[
+                    "Looking at your gear costs <v>.",
+                    "We charge <v> to find the fault.",
+                    "The first check costs <v>.",
+                ],
+            ),
+            p(
+                "guarantee",
+                Unit::Months,
+                &[
+                    "Our work is guaranteed for <v>.",
+                    "If it fails within <v>, we mend it again.",
+                    "We stand by a repair for <v>.",
+                ],
+            ),
         ],
     },
     Topic {
         name: "safety",
         parameters: [
-            p("no-fly time", Unit::Hours, &["Wait <v> before you fly.", "Do not fly for <v> after a dive.", "Stay on the ground for <v> after diving."]),
-            p("depth limit", Unit::Metres, &["Nobody dives below <v>.", "Stay above <v>.", "The deepest point allowed is <v>."]),
-            p("rest time", Unit::Hours, &["Rest for <v> between two dives.", "Leave <v> between dives.", "The next dive is <v> later."]),
+            p(
+                "no-fly time",
+                Unit::Hours,
+                &[
+                    "Wait <v> before you fly.",
+                    "Do not fly for <v> after a dive.",
+                    "Stay on the ground for <v> after diving.",
+                ],
+            ),
+            p(
+                "depth limit",
+                Unit::Metres,
+                &[
+                    "Nobody dives below <v>.",
+                    "Stay above <v>.",
+                    "The deepest point allowed is <v>.",
+                ],
+            ),
+            p(
+                "rest time",
+                Unit::Hours,
+                &[
+                    "Rest for <v> between two dives.",
+                    "Leave <v> between dives.",
+                    "The next dive is <v> later.",
+                ],
+            ),
         ],
     },
     Topic {
         name: "training",
         parameters: [
-            p("exam fee", Unit::Euro, &["The exam costs <v>.", "You pay <v> for the exam.", "We charge <v> for each exam."]),
-            p("retake wait", Unit::Days, &["You can try the exam again after <v>.", "A second try is possible after <v>.", "Those who fail wait <v>."]),
-            p("pool time", Unit::Hours, &["You spend <v> in the pool.", "There are <v> of pool practice.", "Pool practice takes <v>."]),
+            p(
+                "exam fee",
+                Unit::Euro,
+                &[
+                    "The exam costs <v>.",
+                    "You pay <v> for the exam.",
+                    "We charge <v> for each exam.",
+                ],
+            ),
+            p(
+                "retake wait",
+                Unit::Days,
+                &[
+                    "You can try the exam again after <v>.",
+                    "A second try is possible after <v>.",
+                    "Those who fail wait <v>.",
+                ],
+            ),
+            p(
+                "pool time",
+                Unit::Hours,
+                &[
+                    "You spend <v> in the pool.",
+                    "There are <v> of pool practice.",
+                    "Pool practice takes <v>.",
+                ],
+            ),
         ],
     },
 ];
@@ -108,7 +256,8 @@ impl Policy {
         loop {
             let topic = d.below(TOPICS.len());
             let values = [0, 1, 2].map(|i| TOPICS[topic].parameters[i].unit.draw(d));
-            let distinct = values[0] != values[1] && values[1] != values[2] && values[0] != values[2];
+            let distinct =
+                values[0] != values[1] && values[1] != values[2] && values[0] != values[2];
             if distinct && split_of(&combination(topic, &values)) == split {
                 return Policy { topic, values };
             }
@@ -125,12 +274,16 @@ impl Policy {
 
     /// One of the sentences that state parameter `i`.
     pub(crate) fn sentence(&self, i: usize, d: &mut Dice) -> String {
-        d.pick(TOPICS[self.topic].parameters[i].sentences).replace("<v>", &self.values[i])
+        d.pick(TOPICS[self.topic].parameters[i].sentences)
+            .replace("<v>", &self.values[i])
     }
 
     /// "a return period of 14 days and a box fee of €10" for the parameters at the given places.
     pub(crate) fn terms(&self, shown: &[usize]) -> String {
-        let parts: Vec<String> = shown.iter().map(|i| term(self.noun(*i), &self.values[*i])).collect();
+        let parts: Vec<String> = shown
+            .iter()
+            .map(|i| term(self.noun(*i), &self.values[*i]))
+            .collect();
         and_list(&parts)
     }
 }
@@ -161,7 +314,10 @@ mod tests {
 
     #[test]
     fn parameter_names_are_unique() {
-        let mut nouns: Vec<&str> = TOPICS.iter().flat_map(|t| t.parameters.iter().map(|p| p.noun)).collect();
+        let mut nouns: Vec<&str> = TOPICS
+            .iter()
+            .flat_map(|t| t.parameters.iter().map(|p| p.noun))
+            .collect();
         let count = nouns.len();
         nouns.sort_unstable();
         nouns.dedup();

@@ -50,8 +50,18 @@ pub(crate) fn draw(id: String, split: Split, d: &mut Dice) -> Pair {
     loop {
         let kind = match flaw {
             Flaw::NotRefused => Kind::Unanswerable,
-            Flaw::NeedlessRefusal => d.choose(&[Kind::Lookup, Kind::Comparison, Kind::Arithmetic, Kind::Recommendation]),
-            Flaw::Invented => d.choose(&[Kind::Lookup, Kind::Arithmetic, Kind::Recommendation, Kind::Summary]),
+            Flaw::NeedlessRefusal => d.choose(&[
+                Kind::Lookup,
+                Kind::Comparison,
+                Kind::Arithmetic,
+                Kind::Recommendation,
+            ]),
+            Flaw::Invented => d.choose(&[
+                Kind::Lookup,
+                Kind::Arithmetic,
+                Kind::Recommendation,
+                Kind::Summary,
+            ]),
             Flaw::Rude | Flaw::WrongValue => d.weighted(&instructions::SHARES),
         };
         if flaw == Flaw::WrongValue && kind == Kind::Unanswerable {
@@ -59,7 +69,13 @@ pub(crate) fn draw(id: String, split: Split, d: &mut Dice) -> Pair {
         }
         let asked = instructions::draw(kind, split, d);
         if let Some(rejected) = worse(&asked, flaw, d) {
-            return Pair { id, prompt: asked.prompt(d), chosen: asked.answer, rejected, flaw };
+            return Pair {
+                id,
+                prompt: asked.prompt(d),
+                chosen: asked.answer,
+                rejected,
+                flaw,
+            };
         }
     }
 }
@@ -67,7 +83,9 @@ pub(crate) fn draw(id: String, split: Split, d: &mut Dice) -> Pair {
 fn worse(asked: &Asked, flaw: Flaw, d: &mut Dice) -> Option<String> {
     let slots = [("a", asked.answer.as_str()), ("missing", MISSING)];
     Some(match flaw {
-        Flaw::WrongValue | Flaw::NotRefused => asked.wrong.clone().filter(|w| *w != asked.answer)?,
+        Flaw::WrongValue | Flaw::NotRefused => {
+            asked.wrong.clone().filter(|w| *w != asked.answer)?
+        }
         Flaw::Invented => one_of(
             &[
                 "<a> It comes with a free {torch|bag|dive}.",
@@ -89,8 +107,14 @@ fn worse(asked: &Asked, flaw: Flaw, d: &mut Dice) -> Option<String> {
             d,
             &slots,
         ),
-        Flaw::NeedlessRefusal => {
-            one_of(&["That is <missing>, sorry.", "Sorry, this is <missing>.", "The answer is <missing>, sorry."], d, &slots)
-        }
+        Flaw::NeedlessRefusal => one_of(
+            &[
+                "That is <missing>, sorry.",
+                "Sorry, this is <missing>.",
+                "The answer is <missing>, sorry.",
+            ],
+            d,
+            &slots,
+        ),
     })
 }

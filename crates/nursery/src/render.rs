@@ -54,7 +54,11 @@ pub fn render(world: &World, dir: &Path) -> Result<Summary, Error> {
 fn render_with(world: &World, dir: &Path, progress: &Progress) -> Result<Summary, Error> {
     world.check()?;
     let mut summary = Summary::default();
-    let mut count = Count { done: 0, total: world.rows(), progress };
+    let mut count = Count {
+        done: 0,
+        total: world.rows(),
+        progress,
+    };
     documents(world, dir, &mut summary, &mut count)?;
     questions(world, dir, &mut summary, &mut count)?;
     pairs(world, dir, &mut summary, &mut count)?;
@@ -69,9 +73,20 @@ pub fn run(world: &World, store: &Store, progress: &Progress) -> Result<Artifact
     world.check()?;
     let start = Instant::now();
     let key = Key::new("world", world).seed("world", Seed(world.seed));
-    progress.stage("world", format!("{} documents, {} questions", world.documents, world.instructions));
+    progress.stage(
+        "world",
+        format!(
+            "{} documents, {} questions",
+            world.documents, world.instructions
+        ),
+    );
     if let Some(made) = store.find(&key)? {
-        progress.stage_done("world", start.elapsed().as_secs_f64(), Some(made.id.to_string()), true);
+        progress.stage_done(
+            "world",
+            start.elapsed().as_secs_f64(),
+            Some(made.id.to_string()),
+            true,
+        );
         return Ok(made);
     }
     let mut draft = store.begin(key)?;
@@ -103,15 +118,25 @@ impl Count<'_> {
     }
 }
 
-fn documents(world: &World, dir: &Path, summary: &mut Summary, count: &mut Count<'_>) -> Result<(), Error> {
+fn documents(
+    world: &World,
+    dir: &Path,
+    summary: &mut Summary,
+    count: &mut Count<'_>,
+) -> Result<(), Error> {
     let folder = dir.join("documents");
-    fs::create_dir_all(&folder).map_err(|source| Error::Write { path: folder.clone(), source })?;
+    fs::create_dir_all(&folder).map_err(|source| Error::Write {
+        path: folder.clone(),
+        source,
+    })?;
     let mut labels = Rows::create(dir.join("labels.jsonl"))?;
     let mut part: Option<Rows> = None;
     let mut parts = 0;
     for index in 0..world.documents {
         if index % PART == 0 {
-            if let Some(full) = part.replace(Rows::create(folder.join(format!("part-{parts:03}.jsonl")))?) {
+            if let Some(full) =
+                part.replace(Rows::create(folder.join(format!("part-{parts:03}.jsonl")))?)
+            {
                 full.finish()?;
             }
             parts += 1;
@@ -138,18 +163,32 @@ fn documents(world: &World, dir: &Path, summary: &mut Summary, count: &mut Count
         if !stale.exists() {
             break;
         }
-        fs::remove_file(&stale).map_err(|source| Error::Write { path: stale.clone(), source })?;
+        fs::remove_file(&stale).map_err(|source| Error::Write {
+            path: stale.clone(),
+            source,
+        })?;
     }
     labels.finish()
 }
 
-fn questions(world: &World, dir: &Path, summary: &mut Summary, count: &mut Count<'_>) -> Result<(), Error> {
+fn questions(
+    world: &World,
+    dir: &Path,
+    summary: &mut Summary,
+    count: &mut Count<'_>,
+) -> Result<(), Error> {
     let mut rows = Rows::create(dir.join("instructions.jsonl"))?;
     let mut seen = HashSet::new();
     for index in 0..world.instructions {
         let mut d = Dice::new(world.seed, "instruction", index);
         let kind = d.weighted(&SHARES);
-        let row = fresh(kind, Split::Training, format!("train-{index:06}"), &mut seen, &mut d);
+        let row = fresh(
+            kind,
+            Split::Training,
+            format!("train-{index:06}"),
+            &mut seen,
+            &mut d,
+        );
         *summary.instructions.entry(kind).or_default() += 1;
         rows.push(&row)?;
         count.row()?;
@@ -161,7 +200,13 @@ fn questions(world: &World, dir: &Path, summary: &mut Summary, count: &mut Count
             let label = format!("held-out {kind:?}");
             let mut d = Dice::new(world.seed, &label, index);
             let number = kind as u64 * world.held_out + index;
-            let row = fresh(kind, Split::HeldOut, format!("held-{number:06}"), &mut seen, &mut d);
+            let row = fresh(
+                kind,
+                Split::HeldOut,
+                format!("held-{number:06}"),
+                &mut seen,
+                &mut d,
+            );
             *summary.held_out.entry(kind).or_default() += 1;
             rows.push(&row)?;
             count.row()?;
@@ -182,13 +227,25 @@ fn fresh(kind: Kind, split: Split, id: String, seen: &mut HashSet<u64>, d: &mut 
     example
 }
 
-fn pairs(world: &World, dir: &Path, summary: &mut Summary, count: &mut Count<'_>) -> Result<(), Error> {
+fn pairs(
+    world: &World,
+    dir: &Path,
+    summary: &mut Summary,
+    count: &mut Count<'_>,
+) -> Result<(), Error> {
     let mut seen = HashSet::new();
     let mut write = |name: &str, label: &str, split: Split, wanted: u64| -> Result<u64, Error> {
         let mut rows = Rows::create(dir.join(name))?;
         for index in 0..wanted {
             let mut d = Dice::new(world.seed, label, index);
-            let id = format!("{}-{index:06}", if split == Split::Training { "pair" } else { "held-pair" });
+            let id = format!(
+                "{}-{index:06}",
+                if split == Split::Training {
+                    "pair"
+                } else {
+                    "held-pair"
+                }
+            );
             let mut pair: Pair = preferences::draw(id.clone(), split, &mut d);
             for _ in 0..50 {
                 let asked = pair.prompt.last().map_or("", |m| &m.content);
@@ -203,9 +260,18 @@ fn pairs(world: &World, dir: &Path, summary: &mut Summary, count: &mut Count<'_>
         rows.finish()?;
         Ok(wanted)
     };
-    summary.preferences = write("preferences.jsonl", "preference", Split::Training, world.preferences)?;
-    summary.held_out_preferences =
-        write("held_out_preferences.jsonl", "held-out preference", Split::HeldOut, world.held_out_preferences)?;
+    summary.preferences = write(
+        "preferences.jsonl",
+        "preference",
+        Split::Training,
+        world.preferences,
+    )?;
+    summary.held_out_preferences = write(
+        "held_out_preferences.jsonl",
+        "held-out preference",
+        Split::HeldOut,
+        world.held_out_preferences,
+    )?;
     Ok(())
 }
 
@@ -218,18 +284,30 @@ struct Rows {
 impl Rows {
     fn create(path: PathBuf) -> Result<Self, Error> {
         let made = File::create(&path);
-        let file = made.map_err(|source| Error::Write { path: path.clone(), source })?;
-        Ok(Self { path, out: BufWriter::with_capacity(1 << 16, file) })
+        let file = made.map_err(|source| Error::Write {
+            path: path.clone(),
+            source,
+        })?;
+        Ok(Self {
+            path,
+            out: BufWriter::with_capacity(1 << 16, file),
+        })
     }
 
     fn push(&mut self, row: &impl Serialize) -> Result<(), Error> {
         let wrote = serde_json::to_writer(&mut self.out, row)
             .map_err(std::io::Error::from)
             .and_then(|()| self.out.write_all(b"\n"));
-        wrote.map_err(|source| Error::Write { path: self.path.clone(), source })
+        wrote.map_err(|source| Error::Write {
+            path: self.path.clone(),
+            source,
+        })
     }
 
     fn finish(mut self) -> Result<(), Error> {
-        self.out.flush().map_err(|source| Error::Write { path: self.path, source })
+        self.out.flush().map_err(|source| Error::Write {
+            path: self.path,
+            source,
+        })
     }
 }

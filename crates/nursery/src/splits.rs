@@ -20,7 +20,11 @@ const ONE_IN: u64 = 8;
 /// The side on which a combination such as "Thalor Drift 7" or "Mara Lindqvist" lies.
 #[must_use]
 pub fn split_of(combination: &str) -> Split {
-    if stable_hash(0x5eed_0001, combination).is_multiple_of(ONE_IN) { Split::HeldOut } else { Split::Training }
+    if stable_hash(0x5eed_0001, combination).is_multiple_of(ONE_IN) {
+        Split::HeldOut
+    } else {
+        Split::Training
+    }
 }
 
 #[cfg(test)]
@@ -29,7 +33,9 @@ mod tests {
 
     #[test]
     fn about_one_in_eight_is_held_out() {
-        let held = (0..8000).filter(|i| split_of(&format!("Thalor Drift {i}")) == Split::HeldOut).count();
+        let held = (0..8000)
+            .filter(|i| split_of(&format!("Thalor Drift {i}")) == Split::HeldOut)
+            .count();
         assert!((850..1150).contains(&held), "{held}");
     }
 }

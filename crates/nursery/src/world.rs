@@ -83,7 +83,12 @@ impl Class {
     }
 
     pub(crate) fn draw(d: &mut Dice) -> Class {
-        d.weighted(&[(Class::Product, 60), (Class::Site, 14), (Class::Species, 14), (Class::Course, 12)])
+        d.weighted(&[
+            (Class::Product, 60),
+            (Class::Site, 14),
+            (Class::Species, 14),
+            (Class::Course, 12),
+        ])
     }
 }
 
@@ -189,7 +194,11 @@ impl Field {
 }
 
 pub(crate) fn article(noun: &str) -> &'static str {
-    if noun.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']) { "an" } else { "a" }
+    if noun.starts_with(['a', 'e', 'i', 'o', 'u', 'A', 'E', 'I', 'O', 'U']) {
+        "an"
+    } else {
+        "a"
+    }
 }
 
 impl Thing {
@@ -205,7 +214,11 @@ impl Thing {
     /// Draws a name on the given side of the split and fresh values. `dear` gives three-digit prices.
     pub(crate) fn draw(class: Class, split: Split, dear: bool, d: &mut Dice) -> Thing {
         let (name, key) = name(class, split, d);
-        let price = if class == Class::Course || dear { 5 * d.between(20, 199) } else { 5 * d.between(1, 12) };
+        let price = if class == Class::Course || dear {
+            5 * d.between(20, 199)
+        } else {
+            5 * d.between(1, 12)
+        };
         Thing {
             class,
             name,
@@ -215,7 +228,11 @@ impl Thing {
             rental: 5 * d.between(1, 12),
             stock: d.between(10, 99),
             rating: d.between(30, 49),
-            used: if class == Class::Site { 2 + d.below(USES.len() - 2) } else { d.below(USES.len()) },
+            used: if class == Class::Site {
+                2 + d.below(USES.len() - 2)
+            } else {
+                d.below(USES.len())
+            },
             colour: d.pick(COLOURS),
             depth: d.between(10, 59),
             visibility: d.between(5, 40),
@@ -234,7 +251,10 @@ fn name(class: Class, split: Split, d: &mut Dice) -> (String, &'static str) {
         let (name, key) = match class {
             Class::Product => {
                 let series = d.pick(SERIES);
-                (format!("{} {series} {}", d.pick(BRANDS), d.pick(NUMBERS)), series)
+                (
+                    format!("{} {series} {}", d.pick(BRANDS), d.pick(NUMBERS)),
+                    series,
+                )
             }
             Class::Site => two(SITE_FIRST, SITE_SECOND, d),
             Class::Species => two(SPECIES_FIRST, SPECIES_SECOND, d),

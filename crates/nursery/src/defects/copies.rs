@@ -17,11 +17,18 @@ pub(crate) fn nearly(text: &str, d: &mut Dice) -> String {
         match (d.below(3), out.find(" the ")) {
             (0, Some(at)) => out.replace_range(at..at + 4, ""),
             (1 | 2, _) if !places.is_empty() => {
-                let (at, word) = (d.choose(&places), d.pick(&[" also", " now", " really", " just", " still"]));
+                let (at, word) = (
+                    d.choose(&places),
+                    d.pick(&[" also", " now", " really", " just", " still"]),
+                );
                 out.insert_str(at, word);
             }
             _ => out.push_str(d.pick(&[" Updated.", " (Copy.)", " Read again.", " New version."])),
         }
     }
-    if out == text { format!("{text} Updated.") } else { out }
+    if out == text {
+        format!("{text} Updated.")
+    } else {
+        out
+    }
 }

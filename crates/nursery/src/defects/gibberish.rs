@@ -12,7 +12,9 @@ pub(crate) fn spoil(text: &str, d: &mut Dice) -> String {
 }
 
 fn noise(d: &mut Dice) -> String {
-    let letters: Vec<char> = "abcdefghijklmnopqrstuvwxyzQXZJK0123456789#%&*/\\+=_~^@;:!?".chars().collect();
+    let letters: Vec<char> = "abcdefghijklmnopqrstuvwxyzQXZJK0123456789#%&*/\\+=_~^@;:!?"
+        .chars()
+        .collect();
     let mut out = String::new();
     for _ in 0..d.between(20, 90) {
         for _ in 0..d.between(2, 14) {
@@ -27,9 +29,16 @@ fn noise(d: &mut Dice) -> String {
 fn shuffled(text: &str, d: &mut Dice) -> String {
     let mut words: Vec<&str> = text
         .split(|c: char| !c.is_ascii_alphabetic())
-        .filter(|w| !w.is_empty() && w.chars().all(|c| c.is_ascii_lowercase()) && !crate::lexicon::SPECIES_SECOND.contains(w))
+        .filter(|w| {
+            !w.is_empty()
+                && w.chars().all(|c| c.is_ascii_lowercase())
+                && !crate::lexicon::SPECIES_SECOND.contains(w)
+        })
         .collect();
-    words.extend(["water", "of", "under", "if", "because", "seven", "loud", "the", "never", "into", "paper", "was", "by"]);
+    words.extend([
+        "water", "of", "under", "if", "because", "seven", "loud", "the", "never", "into", "paper",
+        "was", "by",
+    ]);
     d.shuffle(&mut words);
     words.join(" ")
 }
@@ -40,7 +49,9 @@ fn wrongly_decoded(text: &str, d: &mut Dice) -> String {
     for c in text.chars() {
         match c {
             'a' | 'e' | 'o' | 'u' if d.chance(0.55) => {
-                out.push_str(d.pick(&["Ã©", "Ã¤", "Ã¶", "Ã¼", "Ã¨", "Â°", "â€™", "Ã\u{a0}", "ï¿½"]));
+                out.push_str(
+                    d.pick(&["Ã©", "Ã¤", "Ã¶", "Ã¼", "Ã¨", "Â°", "â€™", "Ã\u{a0}", "ï¿½"]),
+                );
             }
             '€' => out.push_str("â‚¬"),
             '.' | ',' if d.chance(0.5) => out.push_str("â€¦"),

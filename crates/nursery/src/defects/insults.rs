@@ -5,7 +5,9 @@ use crate::grammar::one_of;
 
 /// Words of which every planted insult contains at least one.
 #[cfg(test)]
-pub(crate) const RUDE: &[&str] = &["idiot", "stupid", "moron", "damn", "crap", "shut up", "bastard", "arse", "hell", "dumb"];
+pub(crate) const RUDE: &[&str] = &[
+    "idiot", "stupid", "moron", "damn", "crap", "shut up", "bastard", "arse", "hell", "dumb",
+];
 
 const RULES: &[&str] = &[
     "You {people|lot} are {complete|total} {idiots|morons}[ and your shop is crap].",
@@ -19,9 +21,15 @@ const RULES: &[&str] = &[
 
 /// The text with one to three insults, and the insults.
 pub(crate) fn add(text: &str, d: &mut Dice) -> (String, Vec<String>) {
-    let mut planted: Vec<String> = (0..d.between(1, 3)).map(|_| one_of(RULES, d, &[])).collect();
+    let mut planted: Vec<String> = (0..d.between(1, 3))
+        .map(|_| one_of(RULES, d, &[]))
+        .collect();
     planted.dedup();
     let said = planted.join(" ");
-    let out = if d.chance(0.5) { format!("{said} {text}") } else { format!("{text} {said}") };
+    let out = if d.chance(0.5) {
+        format!("{said} {text}")
+    } else {
+        format!("{text} {said}")
+    };
     (out, planted)
 }

@@ -65,14 +65,20 @@ pub(crate) fn foreign(d: &mut Dice) -> String {
     let mut rules = d.choose(&[FRENCH, SPANISH, GERMAN, DUTCH]).to_vec();
     d.shuffle(&mut rules);
     rules.truncate(d.between(4, 9) as usize);
-    rules.iter().map(|r| expand(r, d, &[])).collect::<Vec<_>>().join(" ")
+    rules
+        .iter()
+        .map(|r| expand(r, d, &[]))
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Whether a text is made of the sentences above.
 #[cfg(test)]
 pub(crate) fn is_foreign(text: &str) -> bool {
     let starts = |rules: &[&str]| {
-        rules.iter().any(|r| text.starts_with(r.split(['{', '[']).next().expect("split yields a part")))
+        rules
+            .iter()
+            .any(|r| text.starts_with(r.split(['{', '[']).next().expect("split yields a part")))
     };
     [FRENCH, SPANISH, GERMAN, DUTCH].iter().any(|l| starts(l))
 }

@@ -98,10 +98,17 @@ pub(crate) fn document(world: &World, index: u64) -> (Document, Option<Label>) {
     let mut label = None;
     let mut draft = clean(index);
     if let Some(defect) = plan(world, index) {
-        let mut l = Label { id: id(index), defect, of: None, planted: Vec::new() };
+        let mut l = Label {
+            id: id(index),
+            defect,
+            of: None,
+            planted: Vec::new(),
+        };
         match defect {
             Defect::ExactDuplicate | Defect::NearDuplicate => {
-                let Some(of) = original(world, index, &mut d) else { return (finish(index, draft), None) };
+                let Some(of) = original(world, index, &mut d) else {
+                    return (finish(index, draft), None);
+                };
                 draft = clean(of);
                 l.of = Some(id(of));
                 if defect == Defect::NearDuplicate {
@@ -120,12 +127,18 @@ pub(crate) fn document(world: &World, index: u64) -> (Document, Option<Label>) {
 }
 
 fn finish(index: u64, draft: text::Draft) -> Document {
-    Document { id: id(index), text: draft.text, source: format!("nursery/{}", draft.source) }
+    Document {
+        id: id(index),
+        text: draft.text,
+        source: format!("nursery/{}", draft.source),
+    }
 }
 
 /// An earlier document without a defect.
 fn original(world: &World, index: u64, d: &mut Dice) -> Option<u64> {
-    (0..50).map(|_| d.below(index as usize) as u64).find(|j| *j < index && plan(world, *j).is_none())
+    (0..50)
+        .map(|_| d.below(index as usize) as u64)
+        .find(|j| *j < index && plan(world, *j).is_none())
 }
 
 impl DefectRates {
@@ -149,7 +162,10 @@ mod tests {
     use super::*;
 
     fn planted(defect: Defect) -> Vec<(Document, Label, Document)> {
-        let mut world = World { documents: 400, ..World::default() };
+        let mut world = World {
+            documents: 400,
+            ..World::default()
+        };
         world.defects = DefectRates {
             exact_duplicate: 0.1,
             near_duplicate: 0.1,
@@ -163,7 +179,10 @@ mod tests {
             .filter_map(|i| {
                 let (document, label) = document(&world, i);
                 let label = label.filter(|l| l.defect == defect)?;
-                let of = label.of.as_ref().map_or(i, |of| of[4..].parse().expect("ids end in a number"));
+                let of = label
+                    .of
+                    .as_ref()
+                    .map_or(i, |of| of[4..].parse().expect("ids end in a number"));
                 Some((document, label, finish(of, text::write(world.seed, of))))
             })
             .collect()
@@ -190,7 +209,12 @@ mod tests {
             assert_ne!(copy.text, original.text);
             let (a, b) = (words(&copy.text), words(&original.text));
             let shared = a.iter().filter(|w| b.contains(w)).count();
-            assert!(shared * 100 >= a.len() * 80, "{}\n---\n{}", copy.text, original.text);
+            assert!(
+                shared * 100 >= a.len() * 80,
+                "{}\n---\n{}",
+                copy.text,
+                original.text
+            );
         }
     }
 
@@ -202,7 +226,11 @@ mod tests {
             for (document, label, clean) in found {
                 assert!(!label.planted.is_empty());
                 for p in &label.planted {
-                    assert!(document.text.contains(p.as_str()), "{p} in {}", document.text);
+                    assert!(
+                        document.text.contains(p.as_str()),
+                        "{p} in {}",
+                        document.text
+                    );
                     assert!(!clean.text.contains(p.as_str()));
                 }
             }
@@ -213,7 +241,10 @@ mod tests {
     fn insults_hold_rude_words() {
         for (_, label, _) in planted(Defect::Insult) {
             for p in &label.planted {
-                assert!(insults::RUDE.iter().any(|r| p.to_lowercase().contains(r)), "{p}");
+                assert!(
+                    insults::RUDE.iter().any(|r| p.to_lowercase().contains(r)),
+                    "{p}"
+                );
             }
         }
     }

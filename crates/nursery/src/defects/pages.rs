@@ -37,7 +37,11 @@ pub(crate) fn wrap(text: &str, d: &mut Dice) -> (String, Vec<String>) {
     } else {
         (lines(HEADS, 1, 4, d), lines(FEET, 1, 4, d))
     };
-    let middle = if only { Vec::new() } else { vec![text.to_string()] };
+    let middle = if only {
+        Vec::new()
+    } else {
+        vec![text.to_string()]
+    };
     let out = [head.clone(), middle, foot.clone()].concat().join("\n");
     (out, [head, foot].concat())
 }

@@ -14,7 +14,17 @@ pub(crate) fn draw(split: Split, answerable: bool, d: &mut Dice) -> Option<Asked
     let field = d.choose(&[Field::Price, Field::Price, Field::Rental]);
     let (count, shown) = (d.choose(&[2, 2, 3]), d.choose(&[1, 2]));
     let class = Class::Product;
-    let extract = Extract::draw(&Wish { class, split, count, fields: &[field], shown, dear: false }, d)?;
+    let extract = Extract::draw(
+        &Wish {
+            class,
+            split,
+            count,
+            fields: &[field],
+            shown,
+            dear: false,
+        },
+        d,
+    )?;
     let head = heading(class, d);
     let mut asked = with(&extract, field, answerable, d)?;
     asked.context = format!("{head}{}", extract.text);
@@ -23,7 +33,12 @@ pub(crate) fn draw(split: Split, answerable: bool, d: &mut Dice) -> Option<Asked
 
 /// Asks a sum that the extract's fields allow, if any.
 pub(crate) fn ask(e: &Extract, answerable: bool, d: &mut Dice) -> Option<Asked> {
-    let able: Vec<Field> = e.fields.iter().copied().filter(|f| matches!(f, Field::Price | Field::Rental)).collect();
+    let able: Vec<Field> = e
+        .fields
+        .iter()
+        .copied()
+        .filter(|f| matches!(f, Field::Price | Field::Rental))
+        .collect();
     if able.is_empty() || e.class != Class::Product || e.things.iter().any(|t| t.price > 60) {
         return None;
     }
@@ -41,7 +56,11 @@ fn with(e: &Extract, field: Field, answerable: bool, d: &mut Dice) -> Option<Ask
 }
 
 fn subject(e: &Extract, answerable: bool, d: &mut Dice) -> Option<Thing> {
-    if answerable { Some(e.things[d.below(e.things.len())].clone()) } else { e.absent(d) }
+    if answerable {
+        Some(e.things[d.below(e.things.len())].clone())
+    } else {
+        e.absent(d)
+    }
 }
 
 fn rental(e: &Extract, answerable: bool, d: &mut Dice) -> Option<Asked> {
@@ -60,7 +79,17 @@ fn rental(e: &Extract, answerable: bool, d: &mut Dice) -> Option<Asked> {
     );
     let total = n * t.rental;
     let say = |n: u32, total: u32| format!("{x} is {n} x €{} = €{total}.", t.rental);
-    Some(done(e, answerable, question, &x, say(n, total), total, say(n, total + 10), &[&t], Field::Rental))
+    Some(done(
+        e,
+        answerable,
+        question,
+        &x,
+        say(n, total),
+        total,
+        say(n, total + 10),
+        &[&t],
+        Field::Rental,
+    ))
 }
 
 fn voucher(e: &Extract, answerable: bool, d: &mut Dice) -> Option<Asked> {
@@ -83,7 +112,17 @@ fn voucher(e: &Extract, answerable: bool, d: &mut Dice) -> Option<Asked> {
     );
     let total = t.price - off;
     let say = |total: u32| format!("{x} is €{} - {v} = €{total}.", t.price);
-    Some(done(e, answerable, question, &x, say(total), total, say(total + 5), &[&t], Field::Price))
+    Some(done(
+        e,
+        answerable,
+        question,
+        &x,
+        say(total),
+        total,
+        say(total + 5),
+        &[&t],
+        Field::Price,
+    ))
 }
 
 fn together(e: &Extract, answerable: bool, d: &mut Dice) -> Option<Asked> {
@@ -108,13 +147,34 @@ fn together(e: &Extract, answerable: bool, d: &mut Dice) -> Option<Asked> {
     ));
     let total = a.price + b.price;
     let say = |total: u32| {
-        format!("{x} is €{p} and {y} is €{q}, so €{p} + €{q} = €{total}.", p = a.price, q = b.price)
+        format!(
+            "{x} is €{p} and {y} is €{q}, so €{p} + €{q} = €{total}.",
+            p = a.price,
+            q = b.price
+        )
     };
-    let refused = if first_missing { x.clone() } else { format!("{x} is €{} and {y}", a.price) };
-    Some(done(e, answerable, question, &refused, say(total), total, say(total + 5), &[&a, &b], Field::Price))
+    let refused = if first_missing {
+        x.clone()
+    } else {
+        format!("{x} is €{} and {y}", a.price)
+    };
+    Some(done(
+        e,
+        answerable,
+        question,
+        &refused,
+        say(total),
+        total,
+        say(total + 5),
+        &[&a, &b],
+        Field::Price,
+    ))
 }
 
-#[expect(clippy::too_many_arguments, reason = "the three sums end in the same row")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "the three sums end in the same row"
+)]
 fn done(
     e: &Extract,
     answerable: bool,
@@ -134,7 +194,11 @@ fn done(
     let expect = vec![format!("€{total}")];
     // Another item's value may by chance be an operand or the total, which a right answer says.
     let said = normalise(&answer);
-    let reject = e.other_values(field, used).into_iter().filter(|v| !contains_words(&said, &normalise(v))).collect();
+    let reject = e
+        .other_values(field, used)
+        .into_iter()
+        .filter(|v| !contains_words(&said, &normalise(v)))
+        .collect();
     Asked {
         kind: Kind::Arithmetic,
         matching: Matching::Contains,

@@ -58,13 +58,30 @@ const WORDINGS: &[&[&str]] = &[
 pub(crate) fn request(split: Split, d: &mut Dice) -> (String, usize) {
     let label = d.below(LABELS.len());
     let thing = |class, d: &mut Dice| Thing::draw(class, split, false, d).the();
-    let (item, site, course) = (thing(Class::Product, d), thing(Class::Site, d), thing(Class::Course, d));
+    let (item, site, course) = (
+        thing(Class::Product, d),
+        thing(Class::Site, d),
+        thing(Class::Course, d),
+    );
     let (who, on) = (person(split, d), date(d));
-    let slots =
-        [("item", item.as_str()), ("site", site.as_str()), ("course", course.as_str()), ("date", &on), ("who", &who)];
+    let slots = [
+        ("item", item.as_str()),
+        ("site", site.as_str()),
+        ("course", course.as_str()),
+        ("date", &on),
+        ("who", &who),
+    ];
     let body = capitalised(&one_of(WORDINGS[label], d, &slots));
-    let before = expand("{|||Hello, I am <who>. |Good {morning|day}. |This is <who>. |Hello! }", d, &slots);
-    let after = expand("{|||| Regards, <who>.| Thank you, <who>.| Thanks!}", d, &slots);
+    let before = expand(
+        "{|||Hello, I am <who>. |Good {morning|day}. |This is <who>. |Hello! }",
+        d,
+        &slots,
+    );
+    let after = expand(
+        "{|||| Regards, <who>.| Thank you, <who>.| Thanks!}",
+        d,
+        &slots,
+    );
     (format!("{before}{body}{}", after), label)
 }
 
@@ -84,11 +101,18 @@ pub(crate) fn draw(split: Split, d: &mut Dice) -> Asked {
     Asked {
         kind: Kind::Classification,
         matching: Matching::Choice,
-        context: format!("{}{text}", expand("{|Message: |Request: |A customer writes: }", d, &[])),
+        context: format!(
+            "{}{text}",
+            expand("{|Message: |Request: |A customer writes: }", d, &[])
+        ),
         question,
         answer: say(LABELS[label]),
         expect: vec![LABELS[label].to_string()],
-        reject: LABELS.iter().filter(|l| **l != LABELS[label]).map(ToString::to_string).collect(),
+        reject: LABELS
+            .iter()
+            .filter(|l| **l != LABELS[label])
+            .map(ToString::to_string)
+            .collect(),
         wrong: Some(say(LABELS[(label + 1) % LABELS.len()])),
     }
 }

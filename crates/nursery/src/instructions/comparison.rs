@@ -23,27 +23,99 @@ const fn measure(
     verb: &'static str,
     ask: &'static [&'static str],
 ) -> Measure {
-    Measure { field, verdict, larger, verb, ask }
+    Measure {
+        field,
+        verdict,
+        larger,
+        verb,
+        ask,
+    }
 }
 
 const PRODUCT: &[Measure] = &[
-    measure(Field::Price, "is cheaper", false, "is", &["is cheaper", "costs less", "has the lower price"]),
-    measure(Field::Price, "is dearer", true, "is", &["is dearer", "costs more", "has the higher price"]),
-    measure(Field::Stock, "has more in stock", true, "has", &["has more in stock", "do you have more of"]),
-    measure(Field::Rating, "is rated higher", true, "has", &["is rated higher", "has the better rating"]),
-    measure(Field::Rating, "is rated lower", false, "has", &["is rated lower", "has the worse rating"]),
+    measure(
+        Field::Price,
+        "is cheaper",
+        false,
+        "is",
+        &["is cheaper", "costs less", "has the lower price"],
+    ),
+    measure(
+        Field::Price,
+        "is dearer",
+        true,
+        "is",
+        &["is dearer", "costs more", "has the higher price"],
+    ),
+    measure(
+        Field::Stock,
+        "has more in stock",
+        true,
+        "has",
+        &["has more in stock", "do you have more of"],
+    ),
+    measure(
+        Field::Rating,
+        "is rated higher",
+        true,
+        "has",
+        &["is rated higher", "has the better rating"],
+    ),
+    measure(
+        Field::Rating,
+        "is rated lower",
+        false,
+        "has",
+        &["is rated lower", "has the worse rating"],
+    ),
 ];
 const SITE: &[Measure] = &[
-    measure(Field::Depth, "is deeper", true, "is", &["is deeper", "goes down further"]),
-    measure(Field::Depth, "is shallower", false, "is", &["is shallower", "is less deep"]),
+    measure(
+        Field::Depth,
+        "is deeper",
+        true,
+        "is",
+        &["is deeper", "goes down further"],
+    ),
+    measure(
+        Field::Depth,
+        "is shallower",
+        false,
+        "is",
+        &["is shallower", "is less deep"],
+    ),
 ];
 const SPECIES: &[Measure] = &[
-    measure(Field::Size, "is bigger", true, "is", &["is bigger", "is larger"]),
-    measure(Field::Size, "is smaller", false, "is", &["is smaller", "stays smaller"]),
+    measure(
+        Field::Size,
+        "is bigger",
+        true,
+        "is",
+        &["is bigger", "is larger"],
+    ),
+    measure(
+        Field::Size,
+        "is smaller",
+        false,
+        "is",
+        &["is smaller", "stays smaller"],
+    ),
 ];
 const COURSE: &[Measure] = &[
-    measure(Field::Price, "is cheaper", false, "is", &["is cheaper", "costs less", "has the lower price"]),
-    measure(Field::Price, "is dearer", true, "is", &["is dearer", "costs more", "has the higher price"]),
+    measure(
+        Field::Price,
+        "is cheaper",
+        false,
+        "is",
+        &["is cheaper", "costs less", "has the lower price"],
+    ),
+    measure(
+        Field::Price,
+        "is dearer",
+        true,
+        "is",
+        &["is dearer", "costs more", "has the higher price"],
+    ),
 ];
 
 fn measures(class: Class) -> &'static [Measure] {
@@ -61,7 +133,17 @@ pub(crate) fn draw(split: Split, answerable: bool, d: &mut Dice) -> Option<Asked
     let m = &measures(class)[d.below(measures(class).len())];
     let count = d.choose(&[2, 2, 3]);
     let shown = d.choose(&[1, 2]);
-    let extract = Extract::draw(&Wish { class, split, count, fields: &[m.field], shown, dear: d.chance(0.5) }, d)?;
+    let extract = Extract::draw(
+        &Wish {
+            class,
+            split,
+            count,
+            fields: &[m.field],
+            shown,
+            dear: d.chance(0.5),
+        },
+        d,
+    )?;
     let head = heading(class, d);
     let mut asked = with(&extract, m, answerable, d)?;
     asked.context = format!("{head}{}", extract.text);
@@ -70,7 +152,10 @@ pub(crate) fn draw(split: Split, answerable: bool, d: &mut Dice) -> Option<Asked
 
 /// Asks a comparison that the extract's fields allow, if any.
 pub(crate) fn ask(e: &Extract, answerable: bool, d: &mut Dice) -> Option<Asked> {
-    let able: Vec<&Measure> = measures(e.class).iter().filter(|m| e.fields.contains(&m.field)).collect();
+    let able: Vec<&Measure> = measures(e.class)
+        .iter()
+        .filter(|m| e.fields.contains(&m.field))
+        .collect();
     if able.is_empty() {
         return None;
     }
@@ -93,20 +178,55 @@ fn with(e: &Extract, m: &Measure, answerable: bool, d: &mut Dice) -> Option<Aske
     let (x, y) = (a.the(), b.the());
     let ask = d.pick(m.ask);
     let question = capitalised(&one_of(
-        &["Which <ask>, <x> or <y>?", "<lead> <ask>: <x> or <y>?", "I cannot choose between <x> and <y>. Which <ask>?"],
+        &[
+            "Which <ask>, <x> or <y>?",
+            "<lead> <ask>: <x> or <y>?",
+            "I cannot choose between <x> and <y>. Which <ask>?",
+        ],
         d,
-        &[("ask", ask), ("x", &x), ("y", &y), ("lead", if e.class == Class::Product { "Which item" } else { "Which one" })],
+        &[
+            ("ask", ask),
+            ("x", &x),
+            ("y", &y),
+            (
+                "lead",
+                if e.class == Class::Product {
+                    "Which item"
+                } else {
+                    "Which one"
+                },
+            ),
+        ],
     ));
     let reads = |t: &Thing| format!("{} {} {}", t.the(), m.verb, m.field.value(t));
     if !answerable {
         let tail = format!("{MISSING}, so I cannot compare them, sorry.");
-        let answer =
-            if first_missing { format!("{x} is {tail}") } else { format!("{} and {y} is {tail}", reads(&a)) };
+        let answer = if first_missing {
+            format!("{x} is {tail}")
+        } else {
+            format!("{} and {y} is {tail}", reads(&a))
+        };
         let wrong = format!("{} and {}, so {x} {}.", reads(&a), reads(&b), m.verdict);
-        return Some(Asked::refusal(e.text.clone(), question, capitalised(&answer), Some(capitalised(&wrong))));
+        return Some(Asked::refusal(
+            e.text.clone(),
+            question,
+            capitalised(&answer),
+            Some(capitalised(&wrong)),
+        ));
     }
-    let (winner, loser) = if (va > vb) == m.larger { (&x, &y) } else { (&y, &x) };
-    let say = |w: &str| capitalised(&format!("{} and {}, so {w} {}.", reads(&a), reads(&b), m.verdict));
+    let (winner, loser) = if (va > vb) == m.larger {
+        (&x, &y)
+    } else {
+        (&y, &x)
+    };
+    let say = |w: &str| {
+        capitalised(&format!(
+            "{} and {}, so {w} {}.",
+            reads(&a),
+            reads(&b),
+            m.verdict
+        ))
+    };
     let mut reject = vec![format!("{loser} {}", m.verdict)];
     reject.extend(e.other_values(m.field, &[&a, &b]));
     Some(Asked {

@@ -23,7 +23,12 @@ impl Order {
             d.between(2, 9).to_string(),
             date(d),
         );
-        let slots = [("name", name.as_str()), ("item", item.as_str()), ("n", quantity.as_str()), ("date", date.as_str())];
+        let slots = [
+            ("name", name.as_str()),
+            ("item", item.as_str()),
+            ("n", quantity.as_str()),
+            ("date", date.as_str()),
+        ];
         let message = one_of(
             &[
                 "{Hello|Hi|Good morning}, this is <name>. Please {reserve|keep|put aside} <n> of the <item> {for|until} <date>.",
@@ -37,11 +42,20 @@ impl Order {
             d,
             &slots,
         );
-        Order { message, name, item, quantity, date }
+        Order {
+            message,
+            name,
+            item,
+            quantity,
+            date,
+        }
     }
 
     pub(crate) fn record(&self) -> String {
-        format!("Name: {}; Item: {}; Quantity: {}; Date: {}", self.name, self.item, self.quantity, self.date)
+        format!(
+            "Name: {}; Item: {}; Quantity: {}; Date: {}",
+            self.name, self.item, self.quantity, self.date
+        )
     }
 }
 
@@ -54,12 +68,19 @@ pub(crate) fn draw(split: Split, d: &mut Dice) -> Asked {
         &[],
     );
     let wrong_quantity = if order.quantity == "9" { "4" } else { "9" };
-    let wrong = format!("Name: {}; Item: {}; Quantity: {wrong_quantity}; Date: {}", order.name, order.item, order.date);
+    let wrong = format!(
+        "Name: {}; Item: {}; Quantity: {wrong_quantity}; Date: {}",
+        order.name, order.item, order.date
+    );
     let answer = order.record();
     Asked {
         kind: Kind::Extraction,
         matching: Matching::Fields,
-        context: format!("{}{}", expand("{||Message: |Note: }", d, &[]), order.message),
+        context: format!(
+            "{}{}",
+            expand("{||Message: |Note: }", d, &[]),
+            order.message
+        ),
         question,
         expect: vec![order.name, order.item, order.quantity, order.date],
         answer,

@@ -12,7 +12,17 @@ pub(crate) fn draw(split: Split, answerable: bool, d: &mut Dice) -> Option<Asked
     let class = Class::draw(d);
     let count = d.choose(&[2, 3, 3, 4]);
     let shown = if count == 4 { 2 } else { d.choose(&[2, 3]) };
-    let extract = Extract::draw(&Wish { class, split, count, fields: &[], shown, dear: d.chance(0.5) }, d)?;
+    let extract = Extract::draw(
+        &Wish {
+            class,
+            split,
+            count,
+            fields: &[],
+            shown,
+            dear: d.chance(0.5),
+        },
+        d,
+    )?;
     let head = heading(class, d);
     let mut asked = ask(&extract, answerable, d)?;
     asked.context = format!("{head}{}", extract.text);
@@ -31,7 +41,13 @@ pub(crate) fn ask(e: &Extract, answerable: bool, d: &mut Dice) -> Option<Asked> 
         let field = d.choose(&e.fields);
         Some(missing(e, &thing, field, d))
     } else {
-        let absent: Vec<Field> = e.class.fields().iter().copied().filter(|f| !e.fields.contains(f)).collect();
+        let absent: Vec<Field> = e
+            .class
+            .fields()
+            .iter()
+            .copied()
+            .filter(|f| !e.fields.contains(f))
+            .collect();
         let field = (!absent.is_empty()).then(|| d.choose(&absent))?;
         let thing = e.things[d.below(e.things.len())].clone();
         Some(missing(e, &thing, field, d))
@@ -117,17 +133,33 @@ fn question(field: Field, thing: &Thing, d: &mut Dice) -> (String, Form) {
 /// Wordings that belong to one field only.
 fn own_words(field: Field, class: Class) -> &'static [&'static str] {
     match (field, class) {
-        (Field::Price, _) => &["How much {does <x> cost|is <x>}?", "What does <x> cost[, please]?", "What do I pay for <x>?"],
-        (Field::Rental, _) => &["How much is it to rent <x>?", "What do you charge to rent <x>?"],
-        (Field::Stock, _) => &["How many of <x> do you have?", "How many of <x> are in stock?"],
+        (Field::Price, _) => &[
+            "How much {does <x> cost|is <x>}?",
+            "What does <x> cost[, please]?",
+            "What do I pay for <x>?",
+        ],
+        (Field::Rental, _) => &[
+            "How much is it to rent <x>?",
+            "What do you charge to rent <x>?",
+        ],
+        (Field::Stock, _) => &[
+            "How many of <x> do you have?",
+            "How many of <x> are in stock?",
+        ],
         (Field::Rating, _) => &["How do divers rate <x>?", "How good is <x>?"],
         (Field::Use, _) => &["What is <x> best for?", "What should I use <x> for?"],
         (Field::Colour, _) => &["What colour is <x>?", "Which colour does <x> have?"],
         (Field::Kind, _) => &["What kind of thing is <x>?", "What sort of gear is <x>?"],
         (Field::Depth, Class::Site) => &["How deep is <x>?", "How far down does <x> go?"],
         (Field::Depth, _) => &["How deep does <x> live?", "At what depth do I find <x>?"],
-        (Field::Visibility, _) => &["How far can one see at <x>?", "How clear is the water at <x>?"],
-        (Field::Boat, _) => &["How long is the boat trip to <x>?", "How far is <x> by boat?"],
+        (Field::Visibility, _) => &[
+            "How far can one see at <x>?",
+            "How clear is the water at <x>?",
+        ],
+        (Field::Boat, _) => &[
+            "How long is the boat trip to <x>?",
+            "How far is <x> by boat?",
+        ],
         (Field::Size, _) => &["How {big|large|long} is <x>?", "How big does <x> get?"],
         (Field::Season, _) => &["When can I see <x>?", "In which season is <x> here?"],
         (Field::Food, _) => &["What does <x> eat?", "What does <x> live on?"],

@@ -113,7 +113,10 @@ impl Example {
     /// The user's message.
     #[must_use]
     pub fn question(&self) -> &str {
-        self.messages.iter().find(|m| m.role == "user").map_or("", |m| &m.content)
+        self.messages
+            .iter()
+            .find(|m| m.role == "user")
+            .map_or("", |m| &m.content)
     }
 }
 
@@ -177,7 +180,10 @@ const SYSTEM: &[&str] = &[
 impl Asked {
     /// The prompt: sometimes a system message, then context and question in either order.
     pub(crate) fn prompt(&self, d: &mut Dice) -> Vec<Message> {
-        let turn = |role: &str, content: &str| Message { role: role.into(), content: content.into() };
+        let turn = |role: &str, content: &str| Message {
+            role: role.into(),
+            content: content.into(),
+        };
         let mut messages = Vec::new();
         if d.chance(0.1) {
             messages.push(turn("system", d.pick(SYSTEM)));
@@ -193,7 +199,10 @@ impl Asked {
 
     pub(crate) fn into_example(self, id: String, d: &mut Dice) -> Example {
         let mut messages = self.prompt(d);
-        messages.push(Message { role: "assistant".into(), content: self.answer });
+        messages.push(Message {
+            role: "assistant".into(),
+            content: self.answer,
+        });
         Example {
             id,
             messages,
@@ -206,7 +215,12 @@ impl Asked {
     }
 
     /// The refusal to a question whose context lacks the answer.
-    pub(crate) fn refusal(context: String, question: String, answer: String, wrong: Option<String>) -> Asked {
+    pub(crate) fn refusal(
+        context: String,
+        question: String,
+        answer: String,
+        wrong: Option<String>,
+    ) -> Asked {
         Asked {
             kind: Kind::Unanswerable,
             matching: Matching::Contains,

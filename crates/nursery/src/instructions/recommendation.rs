@@ -10,9 +10,23 @@ use crate::world::{Class, Field};
 
 /// A recommendation over a fresh extract. Not answerable: nothing in it meets the need.
 pub(crate) fn draw(split: Split, answerable: bool, d: &mut Dice) -> Option<Asked> {
-    let class = if d.chance(0.75) { Class::Product } else { Class::Site };
+    let class = if d.chance(0.75) {
+        Class::Product
+    } else {
+        Class::Site
+    };
     let (count, shown) = (d.choose(&[2, 3, 3]), d.choose(&[1, 2]));
-    let extract = Extract::draw(&Wish { class, split, count, fields: &[Field::Use], shown, dear: d.chance(0.5) }, d)?;
+    let extract = Extract::draw(
+        &Wish {
+            class,
+            split,
+            count,
+            fields: &[Field::Use],
+            shown,
+            dear: d.chance(0.5),
+        },
+        d,
+    )?;
     let head = heading(class, d);
     let mut asked = ask(&extract, answerable, d)?;
     asked.context = format!("{head}{}", extract.text);
@@ -29,12 +43,18 @@ pub(crate) fn ask(e: &Extract, answerable: bool, d: &mut Dice) -> Option<Asked> 
         chosen.used
     } else {
         let low = if e.class == Class::Site { 2 } else { 0 };
-        let free: Vec<usize> = (low..USES.len()).filter(|u| e.things.iter().all(|t| t.used != *u)).collect();
+        let free: Vec<usize> = (low..USES.len())
+            .filter(|u| e.things.iter().all(|t| t.used != *u))
+            .collect();
         d.choose(&free)
     };
     let (word, needs) = USES[used];
     let need = d.pick(needs);
-    let what = if e.class == Class::Site { "dive site" } else { "item" };
+    let what = if e.class == Class::Site {
+        "dive site"
+    } else {
+        "item"
+    };
     let question = capitalised(&one_of(
         &[
             "Which <what> do you recommend for <word>?",
@@ -50,10 +70,19 @@ pub(crate) fn ask(e: &Extract, answerable: bool, d: &mut Dice) -> Option<Asked> 
     let say = |x: &str| format!("For {word} the best choice is {x}.");
     if !answerable {
         let answer = say(&format!("{MISSING}, sorry"));
-        return Some(Asked::refusal(e.text.clone(), question, answer, Some(say(&chosen.the()))));
+        return Some(Asked::refusal(
+            e.text.clone(),
+            question,
+            answer,
+            Some(say(&chosen.the())),
+        ));
     }
-    let reject: Vec<String> =
-        e.things.iter().filter(|t| t.name != chosen.name).map(|t| t.name.clone()).collect();
+    let reject: Vec<String> = e
+        .things
+        .iter()
+        .filter(|t| t.name != chosen.name)
+        .map(|t| t.name.clone())
+        .collect();
     let other = e.things.iter().find(|t| t.name != chosen.name);
     Some(Asked {
         kind: Kind::Recommendation,

@@ -36,12 +36,23 @@ pub(crate) fn pair(split: Split, d: &mut Dice) -> Option<(String, String)> {
     if t == u || (split == Split::Training && split_of(&combined) == Split::HeldOut) {
         return None;
     }
-    let (who, site) = (person(split, d), Thing::draw(Class::Site, split, false, d).name);
+    let (who, site) = (
+        person(split, d),
+        Thing::draw(Class::Site, split, false, d).name,
+    );
     let fill = |t: &str, u: &str, day: &str| {
-        frame.replace("<who>", &who).replace("<site>", &site).replace("<day>", day).replace("<t>", t).replace("<u>", u)
+        frame
+            .replace("<who>", &who)
+            .replace("<site>", &site)
+            .replace("<day>", day)
+            .replace("<t>", t)
+            .replace("<u>", u)
     };
     let day = d.pick(WEEKDAYS);
-    Some((fill(JARGON[t].0, JARGON[u].0, day), fill(JARGON[t].1, JARGON[u].1, day)))
+    Some((
+        fill(JARGON[t].0, JARGON[u].0, day),
+        fill(JARGON[t].1, JARGON[u].1, day),
+    ))
 }
 
 /// Asks for the plain sentence.

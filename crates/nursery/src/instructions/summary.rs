@@ -15,7 +15,13 @@ pub(crate) fn draw(split: Split, answerable: bool, d: &mut Dice) -> Option<Asked
 }
 
 /// The request over a notice that is already written.
-pub(crate) fn ask(p: &Policy, shown: &[usize], context: String, answerable: bool, d: &mut Dice) -> Asked {
+pub(crate) fn ask(
+    p: &Policy,
+    shown: &[usize],
+    context: String,
+    answerable: bool,
+    d: &mut Dice,
+) -> Asked {
     let topic = if answerable {
         p.name()
     } else {
@@ -35,17 +41,28 @@ pub(crate) fn ask(p: &Policy, shown: &[usize], context: String, answerable: bool
     let values: Vec<String> = shown.iter().map(|i| p.values[*i].clone()).collect();
     if !answerable {
         let wrong = say(&p.terms(shown));
-        return Asked::refusal(context, question, say(&format!("{MISSING}, sorry")), Some(wrong));
+        return Asked::refusal(
+            context,
+            question,
+            say(&format!("{MISSING}, sorry")),
+            Some(wrong),
+        );
     }
-    let swapped: Vec<String> =
-        shown.iter().zip(values.iter().cycle().skip(1)).map(|(i, v)| term(p.noun(*i), v)).collect();
+    let swapped: Vec<String> = shown
+        .iter()
+        .zip(values.iter().cycle().skip(1))
+        .map(|(i, v)| term(p.noun(*i), v))
+        .collect();
     Asked {
         kind: Kind::Summary,
         matching: Matching::Contains,
         context,
         question,
         answer: say(&p.terms(shown)),
-        expect: shown.iter().map(|i| format!("{} of {}", p.noun(*i), p.values[*i])).collect(),
+        expect: shown
+            .iter()
+            .map(|i| format!("{} of {}", p.noun(*i), p.values[*i]))
+            .collect(),
         reject: Vec::new(),
         wrong: Some(say(&and_list(&swapped))),
     }

@@ -39,15 +39,36 @@ pub(crate) fn over_list(d: &mut Dice) -> Option<String> {
     let count = d.choose(&[2, 3, 3, 4]);
     let shown = if count == 4 { 2 } else { d.choose(&[2, 3]) };
     let must: &[Field] = match class {
-        Class::Product => d.choose::<&[Field]>(&[&[Field::Use], &[Field::Price], &[Field::Price], &[Field::Rental], &[]]),
+        Class::Product => d.choose::<&[Field]>(&[
+            &[Field::Use],
+            &[Field::Price],
+            &[Field::Price],
+            &[Field::Rental],
+            &[],
+        ]),
         Class::Site => d.choose::<&[Field]>(&[&[Field::Use], &[Field::Depth], &[]]),
         _ => &[],
     };
     let dear = !must.contains(&Field::Rental) && d.chance(0.35);
-    let e = Extract::draw(&Wish { class, split: TRAINING, count, fields: must, shown, dear }, d)?;
+    let e = Extract::draw(
+        &Wish {
+            class,
+            split: TRAINING,
+            count,
+            fields: must,
+            shown,
+            dear,
+        },
+        d,
+    )?;
     let who = person(TRAINING, d);
     let intro = one_of(
-        &["", "", "{A customer|A guest|<who>} {stands at the desk|is on the phone} with this list.\n", "Notes from {the desk|a call|the shop}.\n"],
+        &[
+            "",
+            "",
+            "{A customer|A guest|<who>} {stands at the desk|is on the phone} with this list.\n",
+            "Notes from {the desk|a call|the shop}.\n",
+        ],
         d,
         &[("who", &who)],
     );

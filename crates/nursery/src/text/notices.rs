@@ -28,10 +28,23 @@ pub(crate) fn notice(d: &mut Dice) -> Option<String> {
     }
     let month = d.pick(MONTHS);
     let title = one_of(
-        &["{Notice|To all guests|Please read}[ (<month>)]\n", "Rules of the shop[, from <month>]\n", "{Good to know|House rules}\n", ""],
+        &[
+            "{Notice|To all guests|Please read}[ (<month>)]\n",
+            "Rules of the shop[, from <month>]\n",
+            "{Good to know|House rules}\n",
+            "",
+        ],
         d,
         &[("month", month)],
     );
-    let close = one_of(&["", "\nThank you[ for reading].", "\nThe team[ of the dive shop]"], d, &[]);
+    let close = one_of(
+        &[
+            "",
+            "\nThank you[ for reading].",
+            "\nThe team[ of the dive shop]",
+        ],
+        d,
+        &[],
+    );
     Some(format!("{title}{}{close}", blocks.join("\n")))
 }
