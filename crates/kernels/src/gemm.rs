@@ -8,8 +8,8 @@
 //! batch, the tile it falls in, nor the number of threads has a say, so a row has the same bits in every batch.
 
 mod driver;
-mod engine;
-mod pack;
+pub(crate) mod engine;
+pub(crate) mod pack;
 #[cfg(target_arch = "x86_64")]
 mod pack_avx512;
 pub(crate) mod tile;

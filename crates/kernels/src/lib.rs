@@ -6,8 +6,17 @@
 
 #![expect(unsafe_code, reason = "the one crate that may use vector intrinsics and lend disjoint parts to threads")]
 
+pub mod activation;
+pub mod attention;
+pub mod embedding;
 pub mod gemm;
 pub mod isa;
 mod lanes;
+pub mod loss;
+pub mod math;
+pub mod norm;
+pub mod optimizer;
 pub mod pool;
+pub mod reference;
+pub mod rope;
 mod scratch;

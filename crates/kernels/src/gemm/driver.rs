@@ -151,7 +151,8 @@ impl Product<'_> {
         // Blocks of C whose operands fit the second-level cache, smaller where there would be too few of them.
         let (mut high, mut wide) = (192_usize.div_ceil(height), 512_usize.div_ceil(width));
         while a_panels.div_ceil(high) * b_panels.div_ceil(wide) < 6 * threads() && (high > 4 || wide > 4) {
-            if wide * width > high * height { wide = wide.div_ceil(2) } else { high = high.div_ceil(2) }
+            let wider = wide > 1 && wide * width >= high * height;
+            if wider { wide = wide.div_ceil(2) } else { high = high.div_ceil(2) }
         }
         let (down, across) = (a_panels.div_ceil(high), b_panels.div_ceil(wide));
         parallel_for(down * across, |task| {

@@ -10,13 +10,13 @@ use crate::lanes::Portable;
 const LONGEST: usize = 384;
 
 /// Length of the blocks into which a sum over `k` is split: as even as possible, and a function of k alone.
-pub(super) fn k_block(k: usize) -> usize {
+pub(crate) fn k_block(k: usize) -> usize {
     k.div_ceil(k.div_ceil(LONGEST)).next_multiple_of(32)
 }
 
 /// A way to compute products. All panels are made of 4-byte words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
-pub(super) enum Engine {
+pub(crate) enum Engine {
     /// f32 on any machine; operands rounded to bf16 first when `rounded`.
     Portable { rounded: bool },
     /// f32 with 256-bit FMA.
@@ -32,7 +32,7 @@ const AVX2_ROWS: usize = 6;
 const AVX512_ROWS: usize = 12;
 
 impl Engine {
-    pub(super) fn choose(precision: Precision) -> Self {
+    pub(crate) fn choose(precision: Precision) -> Self {
         let rounded = precision == Precision::Bf16;
         match isa() {
             Isa::Portable => Self::Portable { rounded },
@@ -43,7 +43,7 @@ impl Engine {
     }
 
     /// Rows of A in a panel.
-    pub(super) fn panel_rows(self) -> usize {
+    pub(crate) fn panel_rows(self) -> usize {
         match self {
             Self::Portable { .. } => PORTABLE_ROWS,
             Self::Avx2 { .. } => AVX2_ROWS,
@@ -52,7 +52,7 @@ impl Engine {
     }
 
     /// Columns of B in a panel.
-    pub(super) fn panel_cols(self) -> usize {
+    pub(crate) fn panel_cols(self) -> usize {
         match self {
             Self::Portable { .. } | Self::Avx2 { .. } => 16,
             Self::Avx512 { .. } | Self::Avx512Bf16 => 32,
@@ -60,7 +60,7 @@ impl Engine {
     }
 
     /// Words that hold `k` values of one row.
-    pub(super) fn words(self, k: usize) -> usize {
+    pub(crate) fn words(self, k: usize) -> usize {
         match self {
             Self::Portable { .. } | Self::Avx2 { .. } | Self::Avx512 { .. } => k,
             Self::Avx512Bf16 => k.div_ceil(2),
@@ -68,7 +68,7 @@ impl Engine {
     }
 
     /// Whether a row-major f32 matrix may serve as B unpacked.
-    pub(super) fn reads_plain_rows(self) -> bool {
+    pub(crate) fn reads_plain_rows(self) -> bool {
         matches!(
             self,
             Self::Portable { rounded: false } | Self::Avx2 { rounded: false } | Self::Avx512 { rounded: false }
@@ -76,7 +76,7 @@ impl Engine {
     }
 
     /// Packs one panel.
-    pub(super) fn pack(self, panel: Panel<'_>, out: &mut [f32]) {
+    pub(crate) fn pack(self, panel: Panel<'_>, out: &mut [f32]) {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 { rounded: false } => super::pack_avx512::pack_f32(panel, out),
@@ -91,7 +91,7 @@ impl Engine {
     }
 
     /// Computes one block of C.
-    pub(super) fn block(self, x: &Block<'_>) {
+    pub(crate) fn block(self, x: &Block<'_>) {
         match self {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `choose` found the features on this CPU.
@@ -116,17 +116,17 @@ mod x86 {
     use crate::lanes::{Avx2, Avx512};
 
     #[target_feature(enable = "avx2,fma")]
-    pub(super) fn avx2(x: &Block<'_>) {
+    pub(crate) fn avx2(x: &Block<'_>) {
         block::<Single<Avx2>, AVX2_ROWS, 1>(x);
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma")]
-    pub(super) fn avx512(x: &Block<'_>) {
+    pub(crate) fn avx512(x: &Block<'_>) {
         block::<Single<Avx512>, AVX512_ROWS, 2>(x);
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma")]
-    pub(super) fn avx512_bf16(x: &Block<'_>) {
+    pub(crate) fn avx512_bf16(x: &Block<'_>) {
         block::<PairsOfBf16, AVX512_ROWS, 2>(x);
     }
 

@@ -2,19 +2,19 @@
 
 /// What goes into one panel.
 #[derive(Clone, Copy)]
-pub(super) struct Panel<'a> {
+pub(crate) struct Panel<'a> {
     /// The values, from the panel's first on.
-    pub(super) data: &'a [f32],
+    pub(crate) data: &'a [f32],
     /// Distance between neighbouring lanes.
-    pub(super) lane_stride: usize,
+    pub(crate) lane_stride: usize,
     /// Distance between neighbouring k.
-    pub(super) k_stride: usize,
+    pub(crate) k_stride: usize,
     /// Lanes that exist, at most `width`; the others are packed as zeros.
-    pub(super) lanes: usize,
+    pub(crate) lanes: usize,
     /// Values of k that exist; a last word is filled up with zeros.
-    pub(super) k: usize,
+    pub(crate) k: usize,
     /// Lanes in the panel.
-    pub(super) width: usize,
+    pub(crate) width: usize,
 }
 
 /// The nearest bf16, ties to even, as f32. NaN stays NaN.
@@ -23,7 +23,7 @@ pub(crate) fn round_to_bf16(x: f32) -> f32 {
 }
 
 /// Packs f32 words, on any machine.
-pub(super) fn pack(x: Panel<'_>, rounded: bool, out: &mut [f32]) {
+pub(crate) fn pack(x: Panel<'_>, rounded: bool, out: &mut [f32]) {
     let round = |value: f32| if rounded { round_to_bf16(value) } else { value };
     for (p, group) in out.chunks_exact_mut(x.width).take(x.k).enumerate() {
         let at = p * x.k_stride;

@@ -28,7 +28,18 @@ pub(crate) struct Walk {
     pub(crate) step: usize,
 }
 
-/// One tile: C (or C +) = A·B over `words` steps of k.
+/// What becomes of the sums.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Into {
+    /// They replace C.
+    Store,
+    /// They are added to C when complete.
+    Add,
+    /// They start from C, so that a sum may be taken up where an earlier tile left it, to the same bits.
+    Resume,
+}
+
+/// One tile of C = A·B over `words` steps of k.
 ///
 /// # Safety
 /// For i < MR, p < words, j < 16·NV: `a.start + i·a.row + p·a.step` and `b.start + p·b.step + j` must be readable and
@@ -40,9 +51,17 @@ pub(crate) unsafe fn tile<D: Arithmetic, const MR: usize, const NV: usize>(
     b: Walk,
     c: *mut f32,
     c_row: usize,
-    add: bool,
+    into: Into,
 ) {
     let mut sums = [[D::V::splat(0.0); NV]; MR];
+    if into == Into::Resume {
+        for (i, row) in sums.iter_mut().enumerate() {
+            for (j, sum) in row.iter_mut().enumerate() {
+                // SAFETY: within the bounds promised by the caller.
+                *sum = unsafe { D::V::read(c.add(i * c_row + j * LANES)) };
+            }
+        }
+    }
     let (mut a_at, mut b_at) = (a.start, b.start);
     for _ in 0..words {
         // SAFETY: within the bounds promised by the caller.
@@ -66,7 +85,7 @@ pub(crate) unsafe fn tile<D: Arithmetic, const MR: usize, const NV: usize>(
             // SAFETY: within the bounds promised by the caller.
             unsafe {
                 let at = c.add(i * c_row + j * LANES);
-                if add { D::V::read(at).add(sum).write(at) } else { sum.write(at) }
+                if into == Into::Add { D::V::read(at).add(sum).write(at) } else { sum.write(at) }
             }
         }
     }
@@ -85,14 +104,14 @@ pub(crate) unsafe fn tile_rows<D: Arithmetic, const MAX: usize, const NV: usize>
     b: Walk,
     mut c: *mut f32,
     c_row: usize,
-    add: bool,
+    into: Into,
 ) {
     macro_rules! take {
         ($n:expr) => {
             while rows >= $n {
                 // SAFETY: at least this many rows are left of those the caller promised.
                 unsafe {
-                    tile::<D, { $n }, NV>(words, a, b, c, c_row, add);
+                    tile::<D, { $n }, NV>(words, a, b, c, c_row, into);
                     a.start = a.start.wrapping_add($n * a.row);
                     c = c.wrapping_add($n * c_row);
                 }
@@ -134,6 +153,7 @@ pub(crate) struct Block<'a> {
 #[inline(always)]
 pub(crate) fn block<D: Arithmetic, const MR: usize, const NV: usize>(x: &Block<'_>) {
     let width = NV * LANES;
+    let into = if x.add { Into::Add } else { Into::Store };
     for (panel, b) in x.b.chunks_exact(x.words * width).enumerate() {
         let col = panel * width;
         let cols = width.min(x.cols - col);
@@ -146,12 +166,12 @@ pub(crate) fn block<D: Arithmetic, const MR: usize, const NV: usize>(x: &Block<'
             unsafe {
                 let c = x.c.add(row * x.c_row + col);
                 if rows == MR && cols == width {
-                    tile::<D, MR, NV>(x.words, a, b, c, x.c_row, x.add);
+                    tile::<D, MR, NV>(x.words, a, b, c, x.c_row, into);
                 } else if cols == width {
-                    tile_rows::<D, MR, NV>(rows, x.words, a, b, c, x.c_row, x.add);
+                    tile_rows::<D, MR, NV>(rows, x.words, a, b, c, x.c_row, into);
                 } else {
                     let mut edge = [[0.0_f32; 64]; 16];
-                    tile_rows::<D, MR, NV>(rows, x.words, a, b, edge.as_mut_ptr().cast(), 64, false);
+                    tile_rows::<D, MR, NV>(rows, x.words, a, b, edge.as_mut_ptr().cast(), 64, Into::Store);
                     for (i, edge) in edge[..rows].iter().enumerate() {
                         for (j, sum) in edge[..cols].iter().enumerate() {
                             let at = c.add(i * x.c_row + j);
@@ -169,3 +189,69 @@ pub(crate) fn block<D: Arithmetic, const MR: usize, const NV: usize>(x: &Block<'
         }
     }
 }
+
+/// Products of small strided operands, any number of rows by groups of 16 columns.
+pub(crate) trait Product: Lanes {
+    /// C = A·B over `words` steps of k for `rows` rows and `groups` × 16 columns.
+    ///
+    /// # Safety
+    /// As [`tile`], with `rows` in place of MR and `groups` in place of NV.
+    #[expect(clippy::too_many_arguments, reason = "the shape of a BLAS call")]
+    unsafe fn product(rows: usize, groups: usize, words: usize, a: Walk, b: Walk, c: *mut f32, c_row: usize, into: Into);
+}
+
+macro_rules! product {
+    ($lanes:ty, $max:literal, $groups:literal $(, $features:literal)?) => {
+        impl Product for $lanes {
+            #[inline(always)]
+            unsafe fn product(
+                rows: usize,
+                groups: usize,
+                words: usize,
+                a: Walk,
+                b: Walk,
+                c: *mut f32,
+                c_row: usize,
+                into: Into,
+            ) {
+                $(#[target_feature(enable = $features)])?
+                #[inline(never)]
+                #[expect(clippy::too_many_arguments, reason = "the shape of a BLAS call")]
+                unsafe fn run(
+                    rows: usize,
+                    groups: usize,
+                    words: usize,
+                    a: Walk,
+                    b: Walk,
+                    c: *mut f32,
+                    c_row: usize,
+                    into: Into,
+                ) {
+                    let mut group = 0;
+                    while group < groups {
+                        let b = Walk { start: b.start.wrapping_add(group * LANES), ..b };
+                        let c = c.wrapping_add(group * LANES);
+                        // SAFETY: the caller's promise, narrowed to these columns.
+                        unsafe {
+                            if groups - group >= $groups {
+                                tile_rows::<Single<$lanes>, $max, $groups>(rows, words, a, b, c, c_row, into);
+                                group += $groups;
+                            } else {
+                                tile_rows::<Single<$lanes>, $max, 1>(rows, words, a, b, c, c_row, into);
+                                group += 1;
+                            }
+                        }
+                    }
+                }
+                // SAFETY: the caller's promise; these lanes exist only where their features do.
+                unsafe { run(rows, groups, words, a, b, c, c_row, into) }
+            }
+        }
+    };
+}
+
+product!(crate::lanes::Portable, 2, 1);
+#[cfg(target_arch = "x86_64")]
+product!(crate::lanes::Avx2, 6, 1, "avx2,fma");
+#[cfg(target_arch = "x86_64")]
+product!(crate::lanes::Avx512, 12, 2, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma");

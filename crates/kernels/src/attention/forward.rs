@@ -1,0 +1,236 @@
+//! The forward pass: blocks of query rows that share most of their keys.
+
+use super::{AttentionShape, PANEL, ROWS, pack, pack_keys};
+use crate::gemm::tile::{Into, Product, Walk};
+use crate::lanes::{LANES, dispatch};
+use crate::math::exp;
+use crate::pool::{Disjoint, parallel_for};
+use crate::scratch::scratch;
+
+/// Up to this many query rows for each head of keys, a thread packs keys as it meets them.
+const FEW_ROWS: usize = 4;
+/// Query rows given to one task otherwise.
+const ROWS_BY_TASK: usize = 20 * ROWS;
+/// Rows whose ranges begin further apart than this are not handled together.
+const NEAR: usize = 16;
+
+/// One head of queries against one head of keys.
+struct Head<'a> {
+    shape: &'a AttentionShape,
+    /// From the first element of the head on; rows are `shape.q_row()` apart.
+    q: &'a [f32],
+    /// Panels of keys from key 0 on, or none: then keys are packed as they are met.
+    packed: Option<&'a [f32]>,
+    k: &'a [f32],
+    v: &'a [f32],
+    ranges: &'a [[u32; 2]],
+    scale: f32,
+    out: *mut f32,
+}
+
+#[expect(clippy::too_many_arguments, reason = "each is a tensor of the operation")]
+pub(super) fn run(
+    shape: &AttentionShape,
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    ranges: &[[u32; 2]],
+    scale: f32,
+    out: &mut [f32],
+    lse: &mut [f32],
+) {
+    let AttentionShape { batch, q_len, k_len, heads, kv_heads, head_dim } = *shape;
+    if q.is_empty() || k.is_empty() {
+        out.fill(0.0);
+        lse.fill(f32::NEG_INFINITY);
+        return;
+    }
+    let panels = k_len.div_ceil(PANEL) * PANEL * head_dim;
+    let few = q_len <= FEW_ROWS;
+    let mut packed = scratch(if few { 0 } else { batch * kv_heads * panels });
+    if !few {
+        crate::pool::parallel_chunks_mut(&mut packed, panels, |task, out| {
+            let (b, head) = (task / kv_heads, task % kv_heads);
+            let at = (b * k_len * kv_heads + head) * head_dim;
+            pack_keys(shape, &k[at..], 0, k_len, out);
+        });
+    }
+    let (packed, out, lse) = (&*packed, Disjoint::new(out), Disjoint::new(lse));
+    let parts = q_len.div_ceil(ROWS_BY_TASK);
+    parallel_for(batch * heads * parts, |task| {
+        let (pair, part) = (task / parts, task % parts);
+        let (b, head) = (pair / heads, pair % heads);
+        let kv_head = head / shape.group();
+        let kv_at = (b * k_len * kv_heads + kv_head) * head_dim;
+        let first_row = part * ROWS_BY_TASK;
+        let rows = ROWS_BY_TASK.min(q_len - first_row);
+        let q_at = ((b * q_len + first_row) * heads + head) * head_dim;
+        let head = Head {
+            shape,
+            q: &q[q_at..],
+            packed: (!few).then(|| &packed[(b * kv_heads + kv_head) * panels..][..panels]),
+            k: &k[kv_at..],
+            v: &v[kv_at..],
+            ranges: &ranges[b * q_len + first_row..][..rows],
+            scale,
+            // Tasks write different rows or different heads of them.
+            out: out.as_mut_ptr().wrapping_add(q_at),
+        };
+        // SAFETY: each task has its own part.
+        head_rows(&head, unsafe { lse.slice(pair * q_len + first_row, rows) });
+    });
+}
+
+/// How many of the first rows are worth handling together, and the keys of all of them.
+fn block_of_rows(ranges: &[[u32; 2]]) -> (usize, usize, usize) {
+    let [low, high] = ranges[0].map(|x| x as usize);
+    let (mut first, mut last, mut rows) = (low, high, 1);
+    for range in ranges[1..].iter().take(ROWS - 1) {
+        let [l, h] = range.map(|x| x as usize);
+        if l >= h || l.abs_diff(low) > NEAR {
+            break;
+        }
+        (first, last, rows) = (first.min(l), last.max(h), rows + 1);
+    }
+    (rows, first, last)
+}
+
+dispatch!(fn head_rows(x: &Head<'_>, lse: &mut [f32]) = head_rows_body);
+
+#[inline(always)]
+fn head_rows_body<V: Product>(x: &Head<'_>, lse: &mut [f32]) {
+    let head_dim = x.shape.head_dim;
+    let q_row = x.shape.q_row();
+    // Rows a multiple of 4 KiB apart would all fall into one set of the first-level cache.
+    let width = x.shape.k_len.next_multiple_of(PANEL) + LANES;
+    let mut scores = scratch(ROWS * width);
+    let mut q_packed = scratch(ROWS * head_dim);
+    let mut row = 0;
+    while row < x.ranges.len() {
+        if x.ranges[row][0] >= x.ranges[row][1] {
+            // SAFETY: a row of this task's part of the output.
+            unsafe { std::slice::from_raw_parts_mut(x.out.add(row * q_row), head_dim) }.fill(0.0);
+            lse[row] = f32::NEG_INFINITY;
+            row += 1;
+            continue;
+        }
+        let (rows, first, last) = block_of_rows(&x.ranges[row..]);
+        let q = &x.q[row * q_row..];
+        pack(q, q_row, rows, head_dim, ROWS, &mut q_packed);
+        score_rows::<V>(x, &q_packed, rows, first, last, &mut scores, width);
+        let ranges = &x.ranges[row..row + rows];
+        let mut sums = [0.0; ROWS];
+        for (i, [low, high]) in ranges.iter().enumerate() {
+            let scores = &mut scores[i * width + *low as usize..i * width + *high as usize];
+            let largest = largest_scaled::<V>(scores, x.scale);
+            sums[i] = exponentiate::<V>(scores, x.scale, largest);
+            lse[row + i] = (f64::from(largest) + f64::from(sums[i]).ln()) as f32;
+        }
+        let out = x.out.wrapping_add(row * q_row);
+        weigh_values::<V>(x, &scores, width, ranges, out);
+        for (i, sum) in sums[..rows].iter().enumerate() {
+            // SAFETY: a row of this task's part of the output.
+            let out = unsafe { std::slice::from_raw_parts_mut(out.add(i * q_row), head_dim) };
+            let factor = V::splat(1.0 / sum);
+            for out in out.as_chunks_mut::<LANES>().0 {
+                V::load(out).mul(factor).store(out);
+            }
+        }
+        row += rows;
+    }
+}
+
+/// Scores of a block of rows for keys `first..last` (and some around them), unscaled.
+#[inline(always)]
+fn score_rows<V: Product>(
+    x: &Head<'_>,
+    q_packed: &[f32],
+    rows: usize,
+    first: usize,
+    last: usize,
+    scores: &mut [f32],
+    width: usize,
+) {
+    let head_dim = x.shape.head_dim;
+    let size = head_dim * PANEL;
+    let mut here = scratch(if x.packed.is_some() { 0 } else { size });
+    for key in (first / PANEL * PANEL..last).step_by(PANEL) {
+        let panel = match x.packed {
+            Some(packed) => &packed[key * head_dim..][..size],
+            None => {
+                pack_keys(x.shape, x.k, key, x.shape.k_len.min(key + PANEL), &mut here);
+                &*here
+            }
+        };
+        let a = Walk { start: q_packed.as_ptr(), row: 1, step: ROWS };
+        let b = Walk { start: panel.as_ptr(), row: 0, step: PANEL };
+        assert!((rows - 1) * width + key + PANEL <= scores.len());
+        // SAFETY: the panels hold head_dim steps; the scores were checked.
+        unsafe {
+            let c = scores.as_mut_ptr().add(key);
+            V::product(rows, PANEL / LANES, head_dim, a, b, c, width, Into::Store);
+        }
+    }
+}
+
+#[inline(always)]
+fn largest_scaled<V: Product>(scores: &[f32], scale: f32) -> f32 {
+    let scale = V::splat(scale);
+    let (whole, rest) = scores.as_chunks::<LANES>();
+    let mut largest = V::splat(f32::NEG_INFINITY);
+    for s in whole {
+        largest = V::load(s).mul(scale).max(largest);
+    }
+    // Repeating a score that is there changes no maximum.
+    largest = V::load_part(rest, scores[0]).mul(scale).max(largest);
+    largest.largest()
+}
+
+/// Scores become e^(scale · score − largest); returns their sum.
+#[inline(always)]
+fn exponentiate<V: Product>(scores: &mut [f32], scale: f32, largest: f32) -> f32 {
+    let (scale, shift) = (V::splat(scale), V::splat(-largest));
+    let mut sum = V::splat(0.0);
+    let (whole, rest) = scores.as_chunks_mut::<LANES>();
+    for s in whole {
+        let p = exp(V::load(s).mul_add(scale, shift));
+        sum = sum.add(p);
+        p.store(s);
+    }
+    let p = exp(V::load_part(rest, 0.0).mul_add(scale, shift));
+    p.store_part(rest);
+    let mut last = [0.0; LANES];
+    last[..rest.len()].copy_from_slice(rest);
+    sum.add(V::load(&last)).sum()
+}
+
+/// Σ_j p_ij v_j for a block of rows: the keys that all share together, those before and after row by row.
+#[inline(always)]
+fn weigh_values<V: Product>(x: &Head<'_>, p: &[f32], width: usize, ranges: &[[u32; 2]], out: *mut f32) {
+    let (q_row, k_row) = (x.shape.q_row(), x.shape.k_row());
+    let groups = x.shape.head_dim / LANES;
+    let low = ranges.iter().map(|r| r[0] as usize).max().unwrap_or(0);
+    let high = ranges.iter().map(|r| r[1] as usize).min().unwrap_or(0).max(low);
+    let part = |row: usize, rows: usize, from: usize, to: usize, into: Into| {
+        if from < to || into == Into::Store {
+            let a = Walk { start: p[row * width + from..].as_ptr(), row: width, step: 1 };
+            let b = Walk { start: x.v.as_ptr().wrapping_add(from * k_row), row: 0, step: k_row };
+            // SAFETY: keys from..to are within the range of each of the rows, so their weights and values are there.
+            unsafe {
+                let out = out.add(row * q_row);
+                V::product(rows, groups, to.saturating_sub(from), a, b, out, q_row, into);
+            }
+        }
+    };
+    if ranges.iter().all(|r| r[0] as usize == low) {
+        part(0, ranges.len(), low, high, Into::Store);
+    } else {
+        for (i, range) in ranges.iter().enumerate() {
+            part(i, 1, range[0] as usize, low.min(range[1] as usize), Into::Store);
+        }
+        part(0, ranges.len(), low, high, Into::Resume);
+    }
+    for (i, range) in ranges.iter().enumerate() {
+        part(i, 1, high.max(range[0] as usize), range[1] as usize, Into::Resume);
+    }
+}
