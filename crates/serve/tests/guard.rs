@@ -21,11 +21,10 @@ fn status(server: &Running, head: &str) -> u16 {
 
 #[test]
 fn keys_are_asked_for_under_v1_only() {
-    let server = start(|config| {
-        let path = std::env::temp_dir().join(format!("ontogeny-keys-{}", std::process::id()));
-        std::fs::write(&path, "# people\nsecret-one\nsecret-two\n").expect("a key file");
-        config.api_keys = Some(path);
-    });
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("keys");
+    std::fs::write(&path, "# people\nsecret-one\nsecret-two\n").expect("a key file");
+    let server = start(|config| config.api_keys = Some(path));
     let models = |headers: &[(&str, &str)]| server.send("GET", "/v1/models", headers, "");
     let replies = json!({
         "no key": models(&[]).json(),

@@ -270,40 +270,35 @@ fn the_shortest_prompt_and_the_longest_answer_fit_exactly() {
 
 #[test]
 fn a_client_that_vanishes_cancels_its_answer() {
-    let server = start_with(4096, |_| {});
-    let body = json!({
-        "model": MODEL, "messages": [{"role": "user", "content": "Go on"}], "stream": true, "temperature": 2.0, "n": 4,
-    });
-    let body = body.to_string();
-    let mut connection = TcpStream::connect(server.address).expect("a connection");
-    write!(
-        connection,
-        "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-    .expect("a sent request");
-    let mut seen = String::new();
-    let mut buffer = [0; 1024];
-    while !seen.contains("\"id\":\"") || seen.len() < 2048 {
-        let read = connection.read(&mut buffer).expect("a response");
-        assert!(read > 0, "{seen}");
-        seen.push_str(&String::from_utf8_lossy(&buffer[..read]));
-    }
-    drop(connection);
-    let id = seen.split("\"id\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect("an id");
-    let store = Store::open(&server.feedback_path()).expect("the store");
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let answers: Vec<_> = loop {
-        let answers: Vec<_> = (0..4).filter_map(|choice| store.answer(id, choice).expect("a readable store")).collect();
-        if answers.len() == 4 {
-            break answers;
+    for stream in [true, false] {
+        let server = start_with(4096, |_| {});
+        let messages = json!([{"role": "user", "content": "Go on"}]);
+        let body = json!({"model": MODEL, "messages": messages, "stream": stream, "temperature": 2.0, "n": 4}).to_string();
+        let mut connection = TcpStream::connect(server.address).expect("a connection");
+        let length = body.len();
+        write!(connection, "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{body}")
+            .expect("a sent request");
+        if stream {
+            connection.read_exact(&mut [0; 2048]).expect("the beginning of a stream");
+        } else {
+            std::thread::sleep(Duration::from_millis(100));
         }
-        assert!(Instant::now() < deadline, "the answers under way were not stored as cancelled");
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    assert!(answers.iter().any(|answer| answer.finish_reason == "cancelled"), "{answers:?}");
-    let tokens: usize = answers.iter().map(|answer| answer.completion_tokens).sum();
-    assert!(tokens < 4 * 4000, "{tokens} tokens were made for nobody");
+        drop(connection);
+
+        let store = Store::open(&server.feedback_path()).expect("the store");
+        let deadline = Instant::now() + Duration::from_secs(20);
+        let answers = loop {
+            let answers = store.answers_of("0123456789ab").expect("a readable store");
+            if answers.len() == 4 {
+                break answers;
+            }
+            assert!(Instant::now() < deadline, "the answers under way were not stored as cancelled");
+            std::thread::sleep(Duration::from_millis(20));
+        };
+        assert!(answers.iter().any(|answer| answer.finish_reason == "cancelled"), "{answers:?}");
+        let tokens: usize = answers.iter().map(|answer| answer.completion_tokens).sum();
+        assert!(tokens < 4 * 4000, "{tokens} tokens were made for nobody");
+    }
 }
 
 #[test]
