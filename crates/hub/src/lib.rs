@@ -7,5 +7,5 @@ mod resolve;
 pub mod weights;
 
 pub use error::{Error, Result};
-pub use folder::{LoadedModel, ModelConfig, load, read_config, save};
+pub use folder::{LoadedModel, ModelConfig, Products, load, read_config, save};
 pub use resolve::{model_name, resolve};

@@ -33,8 +33,13 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Starts the engine's thread.
+    /// Starts the engine's thread, with room for 32 sequences that move on together.
     pub fn start(model: LoadedModel) -> Self {
+        Self::with_slots(model, 32)
+    }
+
+    /// The same with room for `slots` sequences, each of the model's context.
+    pub fn with_slots(model: LoadedModel, slots: usize) -> Self {
         let (jobs, inbox) = channel();
         let config = model.decoder.config();
         let facts = Facts {
@@ -45,7 +50,7 @@ impl Engine {
         };
         std::thread::Builder::new()
             .name("engine".to_owned())
-            .spawn(move || Scheduler::new(model).run(&inbox))
+            .spawn(move || Scheduler::new(model, slots).run(&inbox))
             .expect("the system gives a thread to each model");
         Self { jobs, facts: Arc::new(facts) }
     }

@@ -18,8 +18,6 @@ use crate::sampler::{self, Chosen};
 use crate::stop::StopTexts;
 use crate::{Delta, Error, FinishReason, Request};
 
-/// Sequences that move on together.
-const SLOTS: usize = 32;
 /// Rows of one scoring pass.
 const SCORE_ROWS: usize = 4096;
 
@@ -49,17 +47,18 @@ struct Active {
 pub(crate) struct Scheduler {
     model: LoadedModel,
     cache: SlotCache,
+    slots: usize,
     free: Vec<usize>,
     waiting: VecDeque<(Request, Sender<Delta>)>,
     active: Vec<Active>,
 }
 
 impl Scheduler {
-    pub(crate) fn new(model: LoadedModel) -> Self {
+    pub(crate) fn new(model: LoadedModel, slots: usize) -> Self {
         let config = model.decoder.config();
         let width = config.num_key_value_heads * config.head_dim;
-        let cache = SlotCache::new(config.num_hidden_layers, SLOTS, config.max_position_embeddings, width);
-        Self { model, cache, free: (0..SLOTS).rev().collect(), waiting: VecDeque::new(), active: Vec::new() }
+        let cache = SlotCache::new(config.num_hidden_layers, slots, config.max_position_embeddings, width);
+        Self { model, cache, slots, free: (0..slots).rev().collect(), waiting: VecDeque::new(), active: Vec::new() }
     }
 
     /// Works until the last handle is gone and every request is answered.
@@ -248,7 +247,7 @@ impl Scheduler {
         for active in self.active.drain(..) {
             drop(active.deltas.send(Delta::Error(Error::Stopped(reason.clone()))));
         }
-        self.free = (0..SLOTS).rev().collect();
+        self.free = (0..self.slots).rev().collect();
     }
 }
 
