@@ -1,9 +1,10 @@
 //! Held-out questions, asked as a user would ask them: chat template, greedy decoding, then graded.
 
 use std::collections::BTreeMap;
+use std::time::Instant;
 
 use artifact::Progress;
-use infer::{Completion, Engine, Request, Sampling};
+use infer::{Engine, Request, Sampling};
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -31,13 +32,13 @@ pub struct Judged {
     pub grade: Grade,
 }
 
-/// How fast the answers came; varies from run to run.
+/// How fast a batch of answers came; varies from run to run.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Speed {
-    /// Tokens generated a second while decoding, over all answers.
-    pub tokens_per_second: f64,
-    /// Median seconds to the first token.
-    pub first_token_seconds: f64,
+    /// Tokens generated, over all answers.
+    pub tokens: u64,
+    /// Wall-clock seconds for all answers together.
+    pub seconds: f64,
 }
 
 /// Asks every question through the chat template and returns the answers in order, with their speed.
@@ -85,24 +86,15 @@ pub(crate) fn complete(
     if asked.len() < answers.len() {
         progress.note(format!("{} prompts do not fit the context and count as unanswered", answers.len() - asked.len()));
     }
+    let started = Instant::now();
     let completions = engine.generate_all(requests, progress)?;
     progress.check()?;
-    let speed = speed(&completions);
+    let tokens = completions.iter().map(|completion| completion.ids.len() as u64).sum();
+    let speed = Speed { tokens, seconds: started.elapsed().as_secs_f64() };
     for (i, completion) in asked.into_iter().zip(completions) {
         answers[i] = completion.text.trim().to_owned();
     }
     Ok((answers, speed))
-}
-
-fn speed(completions: &[Completion]) -> Speed {
-    let tokens: usize = completions.iter().map(|completion| completion.ids.len()).sum();
-    let seconds: f64 = completions.iter().map(|completion| completion.decode_seconds).sum();
-    let mut first: Vec<f64> = completions.iter().map(|completion| completion.first_token_seconds).collect();
-    first.sort_by(f64::total_cmp);
-    Speed {
-        tokens_per_second: if seconds > 0.0 { tokens as f64 / seconds } else { 0.0 },
-        first_token_seconds: first.get(first.len() / 2).copied().unwrap_or(0.0),
-    }
 }
 
 /// Judges the answers, which are in the order of the questions.

@@ -1,8 +1,8 @@
 //! Bits per byte: −log₂ of the probability a model gives to held-out text, over the text's UTF-8 bytes.
 //!
 //! Unlike a loss per token it can be compared between models with different tokenizers: the text is encoded anew by
-//! the tokenizer of the model that is scored, and only tokens of the text are counted, each document on its own,
-//! opened by the end-of-text token as in training.
+//! the tokenizer of the model that is scored, each document on its own, opened by the end-of-text token and closed by
+//! it, as in training: the bits count all tokens and the document's end, the bytes only the text.
 
 use std::collections::BTreeMap;
 
@@ -52,11 +52,14 @@ pub fn validation_texts(shards: &Shards, tokenizer: &Tokenizer, limit: usize, se
 /// The text cannot be encoded, the model fails, or the user interrupts.
 pub fn measure(engine: &Engine, texts: &[Text], progress: &Progress) -> Result<Series> {
     let tokenizer = engine.tokenizer();
-    let opening = tokenizer.end_of_text();
+    let border = tokenizer.end_of_text();
     let mut owners = Vec::new();
     let mut pending = Vec::new();
     for (i, text) in texts.iter().enumerate() {
-        for window in windows(&tokenizer.encode(&text.text)?, opening, engine.context()) {
+        let mut tokens = vec![border];
+        tokens.extend(tokenizer.encode(&text.text)?);
+        tokens.push(border);
+        for window in windows(&tokens, engine.context()) {
             owners.push(i);
             pending.push(window);
         }
@@ -76,19 +79,16 @@ pub fn measure(engine: &Engine, texts: &[Text], progress: &Progress) -> Result<S
     Ok(Series(items))
 }
 
-/// Cuts a document into `(history, continuation)` windows of at most `context` tokens together, every token of the
-/// document in exactly one continuation. After the first window, half the context is history.
-fn windows(tokens: &[u32], opening: u32, context: usize) -> Vec<(Vec<u32>, Vec<u32>)> {
-    let context = context.max(2);
-    let mut windows = Vec::new();
-    let mut start = 0;
-    while start < tokens.len() {
-        let history = if start == 0 { vec![opening] } else { tokens[start.saturating_sub(context / 2)..start].to_vec() };
-        let end = tokens.len().min(start + context - history.len());
-        windows.push((history, tokens[start..end].to_vec()));
-        start = end;
-    }
-    windows
+/// Cuts a document into `(history, continuation)` windows that share their border token, so that every token but the
+/// first is predicted once; a continuation has at most `context` tokens.
+fn windows(tokens: &[u32], context: usize) -> Vec<(Vec<u32>, Vec<u32>)> {
+    let borders = (0..tokens.len().saturating_sub(1)).step_by(context.max(1));
+    borders
+        .map(|start| {
+            let end = tokens.len().min(start + context + 1);
+            (vec![tokens[start]], tokens[start + 1..end].to_vec())
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -98,37 +98,32 @@ mod tests {
 
     #[test]
     fn a_short_document_is_one_window() {
-        assert_eq!(windows(&[5, 6, 7], 0, 8), vec![(vec![0], vec![5, 6, 7])]);
+        assert_eq!(windows(&[0, 5, 6, 0], 8), vec![(vec![0], vec![5, 6, 0])]);
     }
 
     #[test]
-    fn an_empty_document_has_none() {
-        assert!(windows(&[], 0, 8).is_empty());
+    fn an_empty_document_still_has_its_end() {
+        assert_eq!(windows(&[0, 0], 8), vec![(vec![0], vec![0])]);
+        assert!(windows(&[], 8).is_empty());
     }
 
     #[test]
-    fn a_long_document_keeps_half_the_context_as_history() {
-        let tokens: Vec<u32> = (1..=9).collect();
+    fn windows_share_their_border_token() {
         assert_eq!(
-            windows(&tokens, 0, 4),
-            vec![
-                (vec![0], vec![1, 2, 3]),
-                (vec![2, 3], vec![4, 5]),
-                (vec![4, 5], vec![6, 7]),
-                (vec![6, 7], vec![8, 9]),
-            ]
+            windows(&[0, 1, 2, 3, 4, 5], 2),
+            vec![(vec![0], vec![1, 2]), (vec![2], vec![3, 4]), (vec![4], vec![5])]
         );
     }
 
     proptest! {
         #[test]
-        fn every_token_is_scored_once(length in 0_u32..200, context in 2_usize..40) {
-            let tokens: Vec<u32> = (1..=length).collect();
-            let windows = windows(&tokens, 0, context);
+        fn every_token_is_predicted_once(length in 1_u32..200, context in 1_usize..40) {
+            let tokens: Vec<u32> = (0..length).collect();
+            let windows = windows(&tokens, context);
             let scored: Vec<u32> = windows.iter().flat_map(|(_, continuation)| continuation.clone()).collect();
-            prop_assert_eq!(scored, tokens);
+            prop_assert_eq!(&scored, &tokens[1..]);
             for (history, continuation) in windows {
-                prop_assert!(!history.is_empty() && history.len() + continuation.len() <= context);
+                prop_assert!(history.len() == 1 && (1..=context).contains(&continuation.len()));
             }
         }
     }
