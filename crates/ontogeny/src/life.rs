@@ -1,0 +1,146 @@
+//! The life of a model, its seven stages in order. Scope was asked before: the plan is made and within budget.
+//!
+//! Each stage is a plain function of a room, from a config of the recipe and input artifacts to an output artifact.
+//! A stage that was done before with the same config and inputs is found in the store and not done again.
+
+use artifact::{Artifact, Store};
+use tensor::Device;
+
+use crate::journal::Journal;
+use crate::judgement::{self, Judgement};
+use crate::recipe::Recipe;
+use crate::remark;
+use crate::sources::Sources;
+
+/// The stages as they are shown.
+pub(crate) const STAGES: [&str; 9] =
+    ["world", "data", "tokenizer", "shards", "pretrain", "finetune", "align", "evaluate", "gate"];
+
+/// Raises a model by a recipe, through all stages.
+///
+/// # Errors
+/// The first stage's that fails; what was finished before stays in the store.
+pub(crate) fn raise(nursery: &mut Nursery<'_>) -> anyhow::Result<Life> {
+    let read = data(nursery)?; //                                             1. data
+    let pretrained = pretrain(nursery, &read)?; //                            2. model selection, 3. pre-training
+    let finetuned = finetune(nursery, &pretrained)?; //                       4. adaptation: instructions,
+    let aligned = align(nursery, finetuned.as_ref())?; //                        then preferences
+    let mut models = vec![("base".to_owned(), pretrained)];
+    models.extend(finetuned.map(|model| ("fine-tuned".to_owned(), model)));
+    models.extend(aligned.map(|model| ("aligned".to_owned(), model)));
+    let judgement = judgement::judge(nursery, &models, &read.shards)?; //     5. evaluation and gate, 6. deployment
+    Ok(Life { corpus: read.corpus, shards: read.shards, models, judgement }) // 7. feedback: ratings from here on are
+} //                                                                               taken in by the next run's `align`
+
+/// Where a model is raised: the recipe, what it learns from, and where the results go.
+pub(crate) struct Nursery<'a> {
+    /// What to do.
+    pub(crate) recipe: &'a Recipe,
+    /// What to learn from.
+    pub(crate) sources: Sources,
+    /// Where artifacts live.
+    pub(crate) store: &'a Store,
+    /// Where to compute.
+    pub(crate) device: &'a Device,
+    /// What was done so far.
+    pub(crate) journal: Journal,
+}
+
+/// A raised model and everything it was raised from.
+#[derive(Debug)]
+pub(crate) struct Life {
+    /// What it read.
+    pub(crate) corpus: Artifact,
+    /// Its documents as tokens.
+    pub(crate) shards: Artifact,
+    /// The models in the order they were raised, with their labels; the last one is the candidate.
+    pub(crate) models: Vec<(String, Artifact)>,
+    /// The measurements and the gate's decision.
+    pub(crate) judgement: Judgement,
+}
+
+impl Life {
+    /// The model raised last.
+    pub(crate) fn candidate(&self) -> &Artifact {
+        // `models` begins with the base and is never emptied.
+        &self.models[self.models.len() - 1].1
+    }
+}
+
+/// Documents, selected and cut into tokens.
+pub(crate) struct Read {
+    pub(crate) corpus: Artifact,
+    pub(crate) tokenizer: Artifact,
+    pub(crate) shards: Artifact,
+}
+
+/// The user's documents or the embedded world: selected, cleaned, cut into tokens.
+pub(crate) fn data(nursery: &mut Nursery<'_>) -> anyhow::Result<Read> {
+    let documents = nursery.sources.documents(nursery.recipe, nursery.store, &mut nursery.journal)?;
+    let Nursery { recipe, store, journal, sources, .. } = nursery;
+    let corpus =
+        journal.stage("data", |progress| Ok(data::curate::run(&recipe.data, &documents, store, progress)?), remark::corpus)?;
+    let tokenizer = match sources.base(recipe, store)? {
+        Some(base) => {
+            journal.skip("tokenizer", "the base brings its own");
+            base
+        }
+        None => journal.stage(
+            "tokenizer",
+            |progress| Ok(data::train_tokenizer(&recipe.tokenizer, &corpus, store, progress)?),
+            remark::tokenizer,
+        )?,
+    };
+    let shards = journal.stage(
+        "shards",
+        |progress| Ok(data::shards::run(&recipe.shards, &corpus, &tokenizer, store, progress)?),
+        remark::shards,
+    )?;
+    Ok(Read { corpus, tokenizer, shards })
+}
+
+/// The next token of the documents, from random weights or from a base.
+pub(crate) fn pretrain(nursery: &mut Nursery<'_>, read: &Read) -> anyhow::Result<Artifact> {
+    let Nursery { recipe, store, device, journal, sources } = nursery;
+    let base = sources.base(recipe, store)?;
+    let inputs = train::pretrain::Inputs {
+        shards: &read.shards,
+        tokenizer: &read.tokenizer,
+        model: &recipe.model.preset,
+        base: base.as_ref(),
+        device,
+    };
+    journal.stage("pretrain", |progress| Ok(train::pretrain::run(&recipe.pretrain, inputs, store, progress)?), remark::model)
+}
+
+/// Answers as the examples give them; `None` without examples.
+pub(crate) fn finetune(nursery: &mut Nursery<'_>, base: &Artifact) -> anyhow::Result<Option<Artifact>> {
+    let Some(instructions) = nursery.sources.instructions(nursery.recipe, nursery.store, &mut nursery.journal)? else {
+        nursery.journal.skip("finetune", "no instructions were given (--instructions FILE.jsonl)");
+        return Ok(None);
+    };
+    let Nursery { recipe, store, device, journal, .. } = nursery;
+    let inputs = train::finetune::Inputs { base, instructions: &instructions, device };
+    let finetuned = journal
+        .stage("finetune", |progress| Ok(train::finetune::run(&recipe.finetune, inputs, store, progress)?), remark::model)?;
+    Ok(Some(finetuned))
+}
+
+/// The better of two answers, as given pairs and users' ratings tell; `None` where there are neither.
+pub(crate) fn align(nursery: &mut Nursery<'_>, base: Option<&Artifact>) -> anyhow::Result<Option<Artifact>> {
+    let Some(base) = base else {
+        nursery.journal.skip("align", "a model must answer before it can answer better (--instructions FILE.jsonl)");
+        return Ok(None);
+    };
+    let preferences = nursery.sources.preferences(nursery.recipe, nursery.store, &mut nursery.journal)?;
+    let feedback = nursery.sources.feedback(nursery.recipe, nursery.store)?;
+    let Nursery { recipe, store, device, journal, .. } = nursery;
+    if preferences.is_none() && feedback.is_none() {
+        journal.skip("align", "no preferences were given (--preferences FILE.jsonl) and no answer was rated");
+        return Ok(None);
+    }
+    let inputs = train::align::Inputs { base, preferences: preferences.as_ref(), feedback: feedback.as_ref(), device };
+    let aligned =
+        journal.stage("align", |progress| Ok(train::align::run(&recipe.align, inputs, store, progress)?), remark::model)?;
+    Ok(Some(aligned))
+}

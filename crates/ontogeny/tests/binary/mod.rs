@@ -1,0 +1,51 @@
+//! The built command, run as a user runs it: a home of its own, no terminal, nothing from the environment.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// What a command ended with.
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// The one JSON object on stdout.
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr))
+    }
+
+    /// The same, when the command must have ended well.
+    pub fn ok(&self) -> Value {
+        assert_eq!(self.code, Some(0), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self.json()
+    }
+}
+
+/// The command with its home and arguments, not yet started.
+pub fn command(home: &Path, arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_ontogeny"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ONTOGENY_")) {
+        command.env_remove(name);
+    }
+    command.env("COLUMNS", "100").env("ONTOGENY_HOME", home).args(arguments).stdin(Stdio::null());
+    command
+}
+
+/// Runs the command to its end.
+pub fn run(home: &Path, arguments: &[&str]) -> Ended {
+    ended(command(home, arguments).output().expect("the command starts"))
+}
+
+pub fn ended(output: Output) -> Ended {
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8 output");
+    Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+}
+
+/// The recipe of a model that is raised in seconds.
+pub fn tiny() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny.toml")
+}
