@@ -61,6 +61,18 @@ pub(crate) trait Lanes: Copy {
     /// The largest lane (any order gives the same).
     fn largest(self) -> f32;
 
+    /// Asks for the cache line at `p`, to be written soon.
+    #[inline(always)]
+    fn prefetch(p: *mut f32) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a hint, which may name any address.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_ET0>(p.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = p;
+    }
     /// Sixteen values from an array.
     #[inline(always)]
     fn load(x: &[f32; LANES]) -> Self {

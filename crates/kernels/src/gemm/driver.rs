@@ -4,8 +4,8 @@ use super::Mat;
 use super::engine::{Engine, k_block};
 use super::pack::Panel;
 use super::tile::Block;
-use crate::pool::{Disjoint, parallel_for, threads};
-use crate::scratch::scratch;
+use crate::pool::{Disjoint, parallel_chunks_mut, parallel_for, threads};
+use crate::scratch::{Scratch, scratch};
 
 /// Up to this many rows B is not packed ahead: each thread packs a panel, uses it for every row, and forgets it.
 const FEW_ROWS: usize = 48;
@@ -14,6 +14,8 @@ const ROUND_ROWS: usize = 12 * 1024;
 const ROUND_COLS: usize = 16 * 1024;
 /// Words packed by one task.
 const PACKED_BY_TASK: usize = 16 * 1024;
+/// Words of the larger operand that a task packs for itself, to stay in its second-level cache.
+const SHARE: usize = 80 * 1024;
 
 /// One product to be computed.
 pub(super) struct Product<'a> {
@@ -117,62 +119,71 @@ impl Product<'_> {
         }
     }
 
+    /// One block of k: the smaller operand is packed first, by all; then each task packs a share of the larger, which
+    /// stays in its second-level cache, and multiplies.
     fn round(&self, c: &Disjoint<'_, f32>, rows: Span, cols: Span, k0: usize, k: usize) {
         let engine = self.engine;
         let (height, width) = (engine.panel_rows(), engine.panel_cols());
         let words = engine.words(k);
-        let (a_panels, b_panels) = (rows.len.div_ceil(height), cols.len.div_ceil(width));
-        let (a_panel, b_panel) = (words * height, words * width);
-        let mut a_packed = scratch(a_panels * a_panel);
-        let mut b_packed = scratch(b_panels * b_panel);
-        {
-            let (a_out, b_out) = (Disjoint::new(&mut a_packed), Disjoint::new(&mut b_packed));
-            let a_by_task = (PACKED_BY_TASK / a_panel).max(1);
-            let b_by_task = (PACKED_BY_TASK / b_panel).max(1);
-            let a_tasks = a_panels.div_ceil(a_by_task);
-            parallel_for(a_tasks + b_panels.div_ceil(b_by_task), |task| {
-                if task < a_tasks {
-                    for panel in task * a_by_task..a_panels.min((task + 1) * a_by_task) {
-                        // SAFETY: each panel is packed by one task.
-                        let out = unsafe { a_out.slice(panel * a_panel, a_panel) };
-                        engine.pack(self.panel_of_a(rows.first + panel * height, k0, k), out);
-                    }
-                } else {
-                    let task = task - a_tasks;
-                    for panel in task * b_by_task..b_panels.min((task + 1) * b_by_task) {
-                        // SAFETY: each panel is packed by one task.
-                        let out = unsafe { b_out.slice(panel * b_panel, b_panel) };
-                        engine.pack(self.panel_of_b(cols.first + panel * width, k0, k), out);
-                    }
-                }
-            });
-        }
-        let (a_packed, b_packed) = (&*a_packed, &*b_packed);
-        // Blocks of C whose operands fit the second-level cache, smaller where there would be too few of them.
-        let (mut high, mut wide) = (192_usize.div_ceil(height), 512_usize.div_ceil(width));
-        while a_panels.div_ceil(high) * b_panels.div_ceil(wide) < 6 * threads() && (high > 4 || wide > 4) {
-            let wider = wide > 1 && wide * width >= high * height;
-            if wider { wide = wide.div_ceil(2) } else { high = high.div_ceil(2) }
-        }
-        let (down, across) = (a_panels.div_ceil(high), b_panels.div_ceil(wide));
-        parallel_for(down * across, |task| {
-            let (i, j) = (task / across * high, task % across * wide);
-            let (i_end, j_end) = (a_panels.min(i + high), b_panels.min(j + wide));
+        let pack_a = |first: usize, out: &mut [f32]| {
+            for (panel, out) in out.chunks_exact_mut(words * height).enumerate() {
+                engine.pack(self.panel_of_a(rows.first + (first + panel) * height, k0, k), out);
+            }
+        };
+        let pack_b = |first: usize, out: &mut [f32]| {
+            for (panel, out) in out.chunks_exact_mut(words * width).enumerate() {
+                engine.pack(self.panel_of_b(cols.first + (first + panel) * width, k0, k), out);
+            }
+        };
+        let block = |i: usize, a: &[f32], j: usize, b: &[f32]| {
             let (row, col) = (rows.first + i * height, cols.first + j * width);
             engine.block(&Block {
                 words,
-                a: &a_packed[i * a_panel..i_end * a_panel],
-                b: &b_packed[j * b_panel..j_end * b_panel],
+                a,
+                b,
                 // The blocks of different tasks do not overlap.
                 c: c.as_mut_ptr().wrapping_add(row * self.n + col),
                 c_row: self.n,
-                rows: (rows.first + rows.len).min(rows.first + i_end * height) - row,
-                cols: (cols.first + cols.len).min(cols.first + j_end * width) - col,
+                rows: (rows.first + rows.len - row).min(a.len() / words),
+                cols: (cols.first + cols.len - col).min(b.len() / words),
                 add: self.accumulate || k0 > 0,
                 bias: self.bias_from(col, k0 + k),
             });
-        });
+        };
+        let (down, across) = (rows.len.div_ceil(height), cols.len.div_ceil(width));
+        if rows.len >= cols.len {
+            let b = packed_by_all(across, words * width, &pack_b);
+            let share = share(down, SHARE / (words * height));
+            parallel_for(down.div_ceil(share), |task| {
+                let first = task * share;
+                let mut a = scratch(share.min(down - first) * words * height);
+                pack_a(first, &mut a);
+                block(first, &a, 0, &b);
+            });
+        } else {
+            let a = packed_by_all(down, words * height, &pack_a);
+            let share = share(across, SHARE / (words * width));
+            parallel_for(across.div_ceil(share), |task| {
+                let first = task * share;
+                let mut b = scratch(share.min(across - first) * words * width);
+                pack_b(first, &mut b);
+                block(0, &a, first, &b);
+            });
+        }
     }
+}
+
+/// How many of `panels` a task takes: at most `most`, and few enough that all threads have several tasks.
+fn share(panels: usize, most: usize) -> usize {
+    (panels / (6 * threads())).clamp(1, most.max(1))
+}
+
+/// `panels` panels of `size` words, packed in parallel.
+fn packed_by_all(panels: usize, size: usize, pack: &(impl Fn(usize, &mut [f32]) + Sync)) -> Scratch {
+    let mut packed = scratch(panels * size);
+    let by_task = (PACKED_BY_TASK / size).max(1);
+    parallel_chunks_mut(&mut packed, by_task * size, |task, out| pack(task * by_task, out));
+    packed
 }
 
 /// A stretch of rows or columns.

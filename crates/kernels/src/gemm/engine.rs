@@ -7,7 +7,7 @@ use crate::isa::{Isa, has_bf16, isa};
 use crate::lanes::Portable;
 
 /// Longest stretch of k summed on its own; with it a panel of B fills half to all of the first-level cache.
-const LONGEST: usize = 384;
+const LONGEST: usize = 512;
 
 /// Length of the blocks into which a sum over `k` is split: as even as possible, and a function of k alone.
 pub(crate) fn k_block(k: usize) -> usize {
@@ -65,14 +65,6 @@ impl Engine {
             Self::Portable { .. } | Self::Avx2 { .. } | Self::Avx512 { .. } => k,
             Self::Avx512Bf16 => k.div_ceil(2),
         }
-    }
-
-    /// Whether a row-major f32 matrix may serve as B unpacked.
-    pub(crate) fn reads_plain_rows(self) -> bool {
-        matches!(
-            self,
-            Self::Portable { rounded: false } | Self::Avx2 { rounded: false } | Self::Avx512 { rounded: false }
-        )
     }
 
     /// Packs one panel.
