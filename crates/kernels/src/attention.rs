@@ -166,7 +166,7 @@ fn narrow(x: &[f32], from: usize, to: usize, out: &mut [f32]) {
 /// Packs `lanes` rows of `head_dim` values, `row` apart, as `[head_dim][width]`.
 fn pack(rows: &[f32], row: usize, lanes: usize, head_dim: usize, width: usize, out: &mut [f32]) {
     let panel = Panel { data: rows, lane_stride: row, k_stride: 1, lanes, k: head_dim, width };
-    Engine::choose(crate::gemm::Precision::F32).pack(panel, out);
+    Engine::choose(crate::gemm::Precision::F32).pack_b(panel, out);
 }
 
 /// Packs keys (or values) `from..to` of one head, from `head` on, into panels `[head_dim][PANEL]`; `from` is a multiple

@@ -7,6 +7,8 @@
 //! terms are added one after the other, and the blocks' sums are added in order. Neither m, n, the place of a row in the
 //! batch, the tile it falls in, nor the number of threads has a say, so a row has the same bits in every batch.
 
+#[cfg(target_arch = "x86_64")]
+pub(crate) mod amx;
 mod driver;
 pub(crate) mod engine;
 pub(crate) mod pack;

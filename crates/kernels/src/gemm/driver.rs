@@ -73,7 +73,7 @@ impl Product<'_> {
         for ((k0, k), out) in self.k_blocks().zip(packed.chunks_exact_mut(block_words)) {
             let words = engine.words(k);
             for (panel, out) in out.chunks_exact_mut(words * height).take(panels).enumerate() {
-                engine.pack(self.panel_of_a(panel * height, k0, k), out);
+                engine.pack_a(self.panel_of_a(panel * height, k0, k), out);
             }
         }
         let packed = &*packed;
@@ -87,7 +87,7 @@ impl Product<'_> {
                 for ((k0, k), a) in self.k_blocks().zip(packed.chunks_exact(block_words)) {
                     let words = engine.words(k);
                     let mut b = scratch(words * width);
-                    engine.pack(self.panel_of_b(col, k0, k), &mut b);
+                    engine.pack_b(self.panel_of_b(col, k0, k), &mut b);
                     engine.block(&Block {
                         words,
                         a: &a[..panels * height * words],
@@ -127,12 +127,12 @@ impl Product<'_> {
         let words = engine.words(k);
         let pack_a = |first: usize, out: &mut [f32]| {
             for (panel, out) in out.chunks_exact_mut(words * height).enumerate() {
-                engine.pack(self.panel_of_a(rows.first + (first + panel) * height, k0, k), out);
+                engine.pack_a(self.panel_of_a(rows.first + (first + panel) * height, k0, k), out);
             }
         };
         let pack_b = |first: usize, out: &mut [f32]| {
             for (panel, out) in out.chunks_exact_mut(words * width).enumerate() {
-                engine.pack(self.panel_of_b(cols.first + (first + panel) * width, k0, k), out);
+                engine.pack_b(self.panel_of_b(cols.first + (first + panel) * width, k0, k), out);
             }
         };
         let block = |i: usize, a: &[f32], j: usize, b: &[f32]| {

@@ -25,6 +25,8 @@ pub(crate) enum Engine {
     Avx512 { rounded: bool },
     /// Pairs of bf16 with `vdpbf16ps`.
     Avx512Bf16,
+    /// Tiles of bf16.
+    Amx,
 }
 
 const PORTABLE_ROWS: usize = if cfg!(target_arch = "aarch64") { 6 } else { 2 };
@@ -37,7 +39,8 @@ impl Engine {
         match isa() {
             Isa::Portable => Self::Portable { rounded },
             Isa::Avx2 => Self::Avx2 { rounded },
-            Isa::Avx512 | Isa::Amx if rounded && has_bf16() => Self::Avx512Bf16,
+            Isa::Amx if rounded => Self::Amx,
+            Isa::Avx512 if rounded && has_bf16() => Self::Avx512Bf16,
             Isa::Avx512 | Isa::Amx => Self::Avx512 { rounded },
         }
     }
@@ -48,6 +51,7 @@ impl Engine {
             Self::Portable { .. } => PORTABLE_ROWS,
             Self::Avx2 { .. } => AVX2_ROWS,
             Self::Avx512 { .. } | Self::Avx512Bf16 => AVX512_ROWS,
+            Self::Amx => 32,
         }
     }
 
@@ -55,7 +59,7 @@ impl Engine {
     pub(crate) fn panel_cols(self) -> usize {
         match self {
             Self::Portable { .. } | Self::Avx2 { .. } => 16,
-            Self::Avx512 { .. } | Self::Avx512Bf16 => 32,
+            Self::Avx512 { .. } | Self::Avx512Bf16 | Self::Amx => 32,
         }
     }
 
@@ -64,21 +68,36 @@ impl Engine {
         match self {
             Self::Portable { .. } | Self::Avx2 { .. } | Self::Avx512 { .. } => k,
             Self::Avx512Bf16 => k.div_ceil(2),
+            Self::Amx => k.div_ceil(32) * 16,
         }
     }
 
-    /// Packs one panel.
-    pub(crate) fn pack(self, panel: Panel<'_>, out: &mut [f32]) {
+    /// Packs one panel of A.
+    pub(crate) fn pack_a(self, panel: Panel<'_>, out: &mut [f32]) {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => super::pack_avx512::pack_tiles(panel, out),
+            _ => self.pack_b(panel, out),
+        }
+    }
+
+    /// Packs one panel of B (whose lanes are columns).
+    pub(crate) fn pack_b(self, panel: Panel<'_>, out: &mut [f32]) {
         match self {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 { rounded: false } => super::pack_avx512::pack_f32(panel, out),
             #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => super::pack_avx512::pack_bf16(panel, out),
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => {
+                super::pack_avx512::pack_bf16(panel, out);
+                out[panel.k.div_ceil(2) * panel.width..].fill(0.0);
+            }
             Self::Portable { rounded } | Self::Avx2 { rounded } | Self::Avx512 { rounded } => {
                 pack::pack(panel, rounded, out);
             }
             #[cfg(not(target_arch = "x86_64"))]
-            Self::Avx512Bf16 => unreachable!("chosen on x86-64 only"),
+            Self::Avx512Bf16 | Self::Amx => unreachable!("chosen on x86-64 only"),
         }
     }
 
@@ -94,6 +113,8 @@ impl Engine {
             #[cfg(target_arch = "x86_64")]
             // SAFETY: `choose` found the features on this CPU.
             Self::Avx512Bf16 => unsafe { x86::avx512_bf16(x) },
+            #[cfg(target_arch = "x86_64")]
+            Self::Amx => super::amx::block(x),
             _ => block::<Single<Portable>, PORTABLE_ROWS, 1>(x),
         }
     }

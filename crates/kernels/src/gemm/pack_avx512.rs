@@ -18,6 +18,14 @@ pub(super) fn pack_bf16(x: Panel<'_>, out: &mut [f32]) {
     unsafe { pairs(x, out.as_mut_ptr()) }
 }
 
+/// Packs pairs of bf16 for A on tiles: `[chunk][width rows][16 words]`, filled up with zeros. AVX512-BF16 must be there
+/// (the engine sees to that).
+pub(super) fn pack_tiles(x: Panel<'_>, out: &mut [f32]) {
+    check(&x, x.k.div_ceil(32) * 16, out);
+    // SAFETY: the engine is chosen only where the features are; bounds were checked.
+    unsafe { tiles(x, out.as_mut_ptr()) }
+}
+
 fn check(x: &Panel<'_>, words: usize, out: &[f32]) {
     assert!(x.lanes <= x.width && out.len() >= words * x.width);
     if x.lanes > 0 && x.k > 0 {
@@ -126,6 +134,44 @@ unsafe fn pairs(x: Panel<'_>, out: *mut f32) {
                     let halves = as_integers(_mm512_cvtne2ps_pbh(odd, even));
                     let value = _mm512_castsi512_ps(_mm512_permutexvar_epi16(interleave, halves));
                     _mm512_mask_storeu_ps(out.add(p * x.width), room, value);
+                }
+            }
+        }
+    }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512bf16")]
+unsafe fn tiles(x: Panel<'_>, out: *mut f32) {
+    // SAFETY: masks keep every read within the bounds that `check` established, and it checked the output.
+    unsafe {
+        let data = x.data.as_ptr();
+        for chunk in 0..x.k.div_ceil(32) {
+            let p = chunk * 32;
+            let out = out.add(chunk * x.width * 16);
+            let (low, high) = (first(x.k - p), first((x.k - p).saturating_sub(16)));
+            if x.k_stride == 1 {
+                for lane in 0..x.lanes {
+                    let at = data.wrapping_add(lane * x.lane_stride + p);
+                    let (low, high) =
+                        (_mm512_maskz_loadu_ps(low, at), _mm512_maskz_loadu_ps(high, at.wrapping_add(16)));
+                    _mm512_storeu_si512(out.add(lane * 16).cast(), as_integers(_mm512_cvtne2ps_pbh(high, low)));
+                }
+                for lane in x.lanes..x.width {
+                    _mm512_storeu_ps(out.add(lane * 16), _mm512_setzero_ps());
+                }
+                continue;
+            }
+            for lane in (0..x.width).step_by(16) {
+                // Words of 16 lanes, one row for each word; then turned over.
+                let mut words = [[0.0_f32; 16]; 16];
+                let lanes = x.lanes.saturating_sub(lane).min(16);
+                let part = Panel { data: &x.data[(lane * x.lane_stride + p * x.k_stride).min(x.data.len())..], ..x };
+                if lanes > 0 {
+                    pairs(Panel { lanes, k: 32.min(x.k - p), width: 16, ..part }, words.as_mut_ptr().cast());
+                }
+                let columns = transpose(words.map(|row| _mm512_loadu_ps(row.as_ptr())));
+                for (i, column) in columns.into_iter().enumerate() {
+                    _mm512_storeu_ps(out.add((lane + i) * 16), column);
                 }
             }
         }
