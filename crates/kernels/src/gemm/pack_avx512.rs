@@ -33,6 +33,17 @@ fn check(x: &Panel<'_>, words: usize, out: &[f32]) {
     }
 }
 
+/// How far ahead operands are fetched: values along a row, or rows. Packing is bound by waiting for them.
+const AHEAD_IN_ROW: usize = 96;
+const AHEAD_IN_ROWS: usize = 12;
+
+/// Asks for the cache line at `p`, which may lie outside the data.
+#[inline(always)]
+fn soon(p: *const f32) {
+    // SAFETY: a hint, which may name any address.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(p.cast()) }
+}
+
 /// The first `n` of 16 lanes.
 #[inline(always)]
 fn first(n: usize) -> __mmask16 {
@@ -44,23 +55,36 @@ unsafe fn single(x: Panel<'_>, out: *mut f32) {
     // SAFETY: masks keep every access within the bounds that `check` established.
     unsafe {
         let data = x.data.as_ptr();
+        if x.lane_stride == 1 {
+            let (low, high) = (first(x.lanes), first(x.lanes.saturating_sub(16)));
+            let (low_room, high_room) = (first(x.width), first(x.width.saturating_sub(16)));
+            for p in 0..x.k {
+                let at = data.wrapping_add(p * x.k_stride);
+                soon(at.wrapping_add(AHEAD_IN_ROWS * x.k_stride));
+                let out = out.add(p * x.width);
+                _mm512_mask_storeu_ps(out, low_room, _mm512_maskz_loadu_ps(low, at));
+                if high_room != 0 {
+                    soon(at.wrapping_add(AHEAD_IN_ROWS * x.k_stride + 16));
+                    let value = _mm512_maskz_loadu_ps(high, at.wrapping_add(16));
+                    _mm512_mask_storeu_ps(out.wrapping_add(16), high_room, value);
+                }
+            }
+            return;
+        }
         for lane in (0..x.width).step_by(16) {
             let here = first(x.lanes.saturating_sub(lane));
             let room = first(x.width - lane);
             let data = data.wrapping_add(lane * x.lane_stride);
             let out = out.add(lane);
-            if x.lane_stride == 1 {
-                for p in 0..x.k {
-                    let value = _mm512_maskz_loadu_ps(here, data.wrapping_add(p * x.k_stride));
-                    _mm512_mask_storeu_ps(out.add(p * x.width), room, value);
-                }
-            } else if x.k_stride == 1 {
+            if x.k_stride == 1 {
                 for p in (0..x.k).step_by(16) {
                     let along = first(x.k - p);
                     let mut rows = [_mm512_setzero_ps(); 16];
                     for (i, row) in rows.iter_mut().enumerate() {
                         if here >> i & 1 == 1 {
-                            *row = _mm512_maskz_loadu_ps(along, data.wrapping_add(i * x.lane_stride + p));
+                            let at = data.wrapping_add(i * x.lane_stride + p);
+                            soon(at.wrapping_add(AHEAD_IN_ROW));
+                            *row = _mm512_maskz_loadu_ps(along, at);
                         }
                     }
                     let columns = transpose(rows);
@@ -87,28 +111,38 @@ unsafe fn pairs(x: Panel<'_>, out: *mut f32) {
     unsafe {
         let data = x.data.as_ptr();
         let words = x.k.div_ceil(2);
+        if x.lane_stride == 1 {
+            let interleave = interleaved();
+            for p in 0..words {
+                for lane in (0..x.width).step_by(16) {
+                    let at = data.wrapping_add(2 * p * x.k_stride + lane);
+                    let here = first(x.lanes.saturating_sub(lane));
+                    let odd = if 2 * p + 1 < x.k { here } else { 0 };
+                    soon(at.wrapping_add(AHEAD_IN_ROWS * x.k_stride));
+                    soon(at.wrapping_add((AHEAD_IN_ROWS + 1) * x.k_stride));
+                    let even = _mm512_maskz_loadu_ps(here, at);
+                    let odd = _mm512_maskz_loadu_ps(odd, at.wrapping_add(x.k_stride));
+                    let halves = as_integers(_mm512_cvtne2ps_pbh(odd, even));
+                    let value = _mm512_castsi512_ps(_mm512_permutexvar_epi16(interleave, halves));
+                    _mm512_mask_storeu_ps(out.add(p * x.width + lane), first(x.width - lane), value);
+                }
+            }
+            return;
+        }
         for lane in (0..x.width).step_by(16) {
             let here = first(x.lanes.saturating_sub(lane));
             let room = first(x.width - lane);
             let data = data.wrapping_add(lane * x.lane_stride);
             let out = out.add(lane);
-            if x.lane_stride == 1 {
-                let interleave = interleaved();
-                for p in 0..words {
-                    let even = _mm512_maskz_loadu_ps(here, data.wrapping_add(2 * p * x.k_stride));
-                    let odd = if 2 * p + 1 < x.k { here } else { 0 };
-                    let odd = _mm512_maskz_loadu_ps(odd, data.wrapping_add((2 * p + 1) * x.k_stride));
-                    let halves = as_integers(_mm512_cvtne2ps_pbh(odd, even));
-                    let value = _mm512_castsi512_ps(_mm512_permutexvar_epi16(interleave, halves));
-                    _mm512_mask_storeu_ps(out.add(p * x.width), room, value);
-                }
-            } else if x.k_stride == 1 {
+            if x.k_stride == 1 {
                 for p in (0..x.k).step_by(32) {
                     let (low, high) = (first(x.k - p), first((x.k - p).saturating_sub(16)));
                     let mut rows = [_mm512_setzero_ps(); 16];
                     for (i, row) in rows.iter_mut().enumerate() {
                         if here >> i & 1 == 1 {
                             let at = data.wrapping_add(i * x.lane_stride + p);
+                            soon(at.wrapping_add(AHEAD_IN_ROW));
+                            soon(at.wrapping_add(AHEAD_IN_ROW + 16));
                             let low = _mm512_maskz_loadu_ps(low, at);
                             let high = _mm512_maskz_loadu_ps(high, at.wrapping_add(16));
                             *row = _mm512_castsi512_ps(as_integers(_mm512_cvtne2ps_pbh(high, low)));
@@ -152,6 +186,8 @@ unsafe fn tiles(x: Panel<'_>, out: *mut f32) {
             if x.k_stride == 1 {
                 for lane in 0..x.lanes {
                     let at = data.wrapping_add(lane * x.lane_stride + p);
+                    soon(at.wrapping_add(AHEAD_IN_ROW));
+                    soon(at.wrapping_add(AHEAD_IN_ROW + 16));
                     let (low, high) =
                         (_mm512_maskz_loadu_ps(low, at), _mm512_maskz_loadu_ps(high, at.wrapping_add(16)));
                     _mm512_storeu_si512(out.add(lane * 16).cast(), as_integers(_mm512_cvtne2ps_pbh(high, low)));
