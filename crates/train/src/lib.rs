@@ -1,1 +1,26 @@
-//! The `train` room.
+//! Pre-training, fine-tuning and alignment.
+//!
+//! All three share one step: [`trainer::Trainer`] takes a packed batch whose rows carry signed
+//! weights, so that next-token prediction, answers only, and preferences are the same operation.
+
+pub mod align;
+mod checkpoint;
+mod error;
+pub mod finetune;
+mod history;
+mod optimizer;
+mod packing;
+mod peer;
+pub mod plan;
+pub mod pretrain;
+mod sample;
+mod schedule;
+mod stream;
+mod trainer;
+mod validation;
+
+pub use error::{Error, Result};
+pub use history::{History, Point, Sampled, Validated};
+pub use optimizer::OptimizerConfig;
+pub use peer::dump as dump_peer;
+pub use schedule::Schedule;

@@ -1,0 +1,230 @@
+//! Supervised fine-tuning: conversations in the chat template, loss on what the assistant says
+//! (Ouyang et al. 2022, stage 1).
+
+use std::time::Instant;
+
+use artifact::{Artifact, Key, Progress, Seed, Store};
+use data::instructions::{self, Example};
+use models::decoder::Decoder;
+use rand::seq::SliceRandom;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use tensor::Device;
+use tokenizer::{Message, Tokenizer};
+
+use crate::history::Validated;
+use crate::optimizer::OptimizerConfig;
+use crate::packing::{Batch, Sequence, first_fit};
+use crate::pretrain::due;
+use crate::trainer::{Rate, Trainer};
+use crate::validation::logprob_sum;
+use crate::{Error, Result, Schedule, checkpoint, sample};
+
+/// The recipe's `[finetune]`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Passes over the examples.
+    pub epochs: f64,
+    /// Rows of one step, each of `context` tokens of packed conversations.
+    pub batch_size: usize,
+    /// Tokens of a row; 0 takes the model's context. Longer conversations are left out and counted.
+    pub context: usize,
+    /// Peak learning rate.
+    pub learning_rate: f64,
+    /// Share of the peak at the last step.
+    pub final_learning_rate: f64,
+    /// Share of the steps that warm up.
+    pub warmup: f64,
+    /// Course of the learning rate behind the warm-up.
+    pub schedule: Schedule,
+    /// The optimiser's constants.
+    pub optimizer: OptimizerConfig,
+    /// Validations on held-out conversations over the whole run.
+    pub validations: u64,
+    /// Samples of the model's answers over the whole run.
+    pub samples: u64,
+    /// Steps between checkpoints; Ctrl-C writes one too.
+    pub checkpoint_steps: u64,
+    /// Seed of the order.
+    pub seed: u64,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            epochs: 2.0,
+            batch_size: 16,
+            context: 0,
+            learning_rate: 1e-3,
+            final_learning_rate: 0.05,
+            warmup: 0.03,
+            schedule: Schedule::Cosine,
+            optimizer: OptimizerConfig::default(),
+            validations: 4,
+            samples: 4,
+            checkpoint_steps: 200,
+            seed: 1,
+        }
+    }
+}
+
+/// What fine-tuning works on.
+#[derive(Clone, Copy, Debug)]
+pub struct Inputs<'a> {
+    /// The model to teach.
+    pub base: &'a Artifact,
+    /// The conversations.
+    pub instructions: &'a Artifact,
+    /// Where to train.
+    pub device: &'a Device,
+}
+
+/// Teaches a model to answer as the examples do; finished before, it is found again.
+///
+/// # Errors
+/// When no example fits, the loss diverges, or the user interrupts (the work is saved).
+pub fn run(config: &Config, inputs: Inputs<'_>, store: &Store, progress: &Progress) -> Result<Artifact> {
+    let key = Key::new("model", &json!({ "stage": "finetune", "finetune": config }))
+        .seed("finetune", Seed(config.seed))
+        .input("base", inputs.base)
+        .input("instructions", inputs.instructions);
+    if let Some(artifact) = store.find(&key)? {
+        return Ok(artifact);
+    }
+    let draft = store.begin(key)?;
+    let started = Instant::now();
+    let device = inputs.device.clone().autodiff();
+    let base = hub::load(&inputs.base.path, inputs.base.id.as_str(), &device)?;
+    let tokenizer = base.tokenizer;
+    let longest = base.decoder.config().max_position_embeddings;
+    let context = if config.context == 0 { longest } else { config.context.min(longest) };
+    let examples = instructions::read(&inputs.instructions.file("train.jsonl"))?;
+    let held_out = instructions::read(&inputs.instructions.file("held_out.jsonl"))?;
+    let conversations = encode(&tokenizer, &examples)?;
+    let lengths: Vec<usize> = conversations.iter().map(Sequence::len).collect();
+    let left_out = lengths.iter().filter(|&&length| length > context).count();
+    if left_out == lengths.len() {
+        let hint = format!("every conversation is longer than the context of {context} tokens");
+        return Err(Error::NoData { what: "the instructions", hint });
+    }
+    if left_out > 0 {
+        progress.note(format!("{left_out} conversations are longer than {context} tokens and left out"));
+    }
+    let held_out_batches = held_out_batches(&encode(&tokenizer, &held_out)?, context, config.batch_size);
+    let seed = Seed(config.seed).derive("finetune order");
+    let epochs: Vec<Vec<Vec<usize>>> =
+        (0..config.epochs.ceil() as u64).map(|epoch| epoch_rows(&lengths, context, seed, epoch)).collect();
+    let rows: Vec<&Vec<usize>> = epochs.iter().flatten().collect();
+    let share = config.epochs / config.epochs.ceil().max(1.0);
+    let steps = ((rows.len() as f64 * share / config.batch_size as f64).ceil() as u64).max(1);
+    let rate = Rate {
+        peak: config.learning_rate,
+        schedule: config.schedule,
+        steps,
+        warmup: ((steps as f64 * config.warmup) as u64).max(1),
+        last: config.final_learning_rate,
+    };
+    let mut trainer = Trainer::new(base.decoder, device);
+    let scratch = draft.scratch();
+    let before = checkpoint::restore::<()>(&scratch, &mut trainer)?.map_or(0.0, |((), seconds)| seconds);
+    let seconds = || before + started.elapsed().as_secs_f64();
+    let example = held_out.first().or(examples.first());
+
+    while trainer.step_count() < steps {
+        let from = trainer.step_count() as usize * config.batch_size;
+        let mut batch = Batch::new(context);
+        for row in &rows[from.min(rows.len())..(from + config.batch_size).min(rows.len())] {
+            batch.push_row(row.iter().map(|&index| &conversations[index]));
+        }
+        trainer.step(std::slice::from_ref(&batch), &rate, &config.optimizer)?;
+        trainer.report(progress, steps);
+        let step = trainer.step_count();
+        if due(step, steps, config.validations) && !held_out_batches.is_empty() {
+            let value = mean_loss(&trainer.frozen(), &held_out_batches, inputs.device);
+            progress.metric("validation_loss", step, value);
+            trainer.history.validation.push(Validated { step, value });
+        }
+        if due(step, steps, config.samples)
+            && let Some(example) = example
+        {
+            let (prompt, shown) = question(&tokenizer, example)?;
+            let frozen = trainer.frozen();
+            sample::write(frozen, &tokenizer, (prompt, &shown), 64, step, (&mut trainer.history, progress))?;
+        }
+        let interrupted = progress.interrupted();
+        if step < steps && (interrupted || step.is_multiple_of(config.checkpoint_steps.max(1))) {
+            checkpoint::save(&scratch, &trainer, &(), seconds())?;
+        }
+        if interrupted && step < steps {
+            return Err(Error::Interrupted { step });
+        }
+    }
+
+    hub::save(draft.path(), &trainer.frozen(), &tokenizer)?;
+    let history = &trainer.history;
+    let metrics = json!({
+        "stage": "finetune",
+        "parameters": trainer.decoder().config().parameters(),
+        "examples": examples.len(),
+        "examples_left_out": left_out,
+        "tokens": trainer.tokens,
+        "steps": steps,
+        "loss": history.curve.last().map(|point| point.loss),
+        "validation_loss": history.validation.last().map(|point| point.value),
+        "curve": history.curve,
+        "validation": history.validation,
+        "samples": history.samples,
+    });
+    let seconds = seconds();
+    let measured = json!({
+        "seconds": seconds,
+        "tokens_per_second": trainer.tokens as f64 / seconds,
+        "peak_rss_bytes": artifact::peak_rss_bytes(),
+    });
+    Ok(draft.commit(metrics, measured)?)
+}
+
+fn encode(tokenizer: &Tokenizer, examples: &[Example]) -> Result<Vec<Sequence>> {
+    let encoded = examples.iter().map(|example| {
+        let (ids, mask) = tokenizer.encode_chat_with_mask(&example.messages)?;
+        Ok(Sequence::new(&ids, |target| mask[target]))
+    });
+    encoded.collect()
+}
+
+/// The rows of an epoch: the examples in a new order, packed.
+fn epoch_rows(lengths: &[usize], context: usize, seed: Seed, epoch: u64) -> Vec<Vec<usize>> {
+    let mut order: Vec<usize> = (0..lengths.len()).collect();
+    order.shuffle(&mut seed.derive(&format!("epoch {epoch}")).rng());
+    let shuffled: Vec<usize> = order.iter().map(|&index| lengths[index]).collect();
+    let rows = first_fit(&shuffled, context).into_iter();
+    rows.map(|row| row.into_iter().map(|index| order[index]).collect()).collect()
+}
+
+fn held_out_batches(sequences: &[Sequence], context: usize, batch_size: usize) -> Vec<Batch> {
+    let lengths: Vec<usize> = sequences.iter().map(Sequence::len).collect();
+    let rows = first_fit(&lengths, context);
+    let batches = rows.chunks(batch_size.max(1)).map(|rows| {
+        let mut batch = Batch::new(context);
+        for row in rows {
+            batch.push_row(row.iter().map(|&index| &sequences[index]));
+        }
+        batch
+    });
+    batches.collect()
+}
+
+/// Mean loss of an assistant token, in nats.
+fn mean_loss(decoder: &Decoder, batches: &[Batch], device: &Device) -> f64 {
+    let sum: f64 = batches.iter().map(|batch| -logprob_sum(decoder, batch, device)).sum();
+    sum / batches.iter().map(Batch::counted).sum::<usize>().max(1) as f64
+}
+
+/// The prompt of a conversation's first answer, as ids and as a person would read it.
+fn question(tokenizer: &Tokenizer, example: &Example) -> Result<(Vec<u32>, String)> {
+    let turns = example.messages.iter().take_while(|message| !message.is_assistant());
+    let messages: Vec<Message> = turns.cloned().collect();
+    let shown = messages.iter().map(|message| format!("{}\n→ ", message.content)).collect();
+    Ok((tokenizer.encode_chat(&messages, true)?, shown))
+}

@@ -1,0 +1,170 @@
+//! What a run will cost, from two seconds of real training steps on this machine.
+
+use std::time::{Duration, Instant};
+
+use artifact::Seed;
+use models::decoder::{self, Decoder};
+use serde::Serialize;
+use tensor::{Device, Precision};
+
+use crate::optimizer::OptimizerConfig;
+use crate::packing::{Batch, Sequence};
+use crate::trainer::{Rate, Trainer};
+use crate::validation::token_logprobs;
+use crate::{Result, Schedule};
+
+/// How fast this machine trains and runs one architecture.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Calibration {
+    /// Floating-point operations per second of a training step.
+    pub training_flops_per_second: f64,
+    /// Floating-point operations per second of a forward pass.
+    pub forward_flops_per_second: f64,
+}
+
+/// How much work the stages have, in tokens.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Workload {
+    /// Tokens of pre-training.
+    pub pretrain_tokens: u64,
+    /// Tokens of fine-tuning, padding included.
+    pub finetune_tokens: u64,
+    /// Tokens of alignment, both answers of each pair.
+    pub align_tokens: u64,
+    /// Tokens that validation, the reference and evaluation only read.
+    pub forward_tokens: u64,
+    /// Rows of one step.
+    pub batch_size: u64,
+    /// Seconds of what does not depend on the model: reading, cleaning, the tokenizer.
+    pub other_seconds: f64,
+}
+
+/// What a model of one size costs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Plan {
+    /// Number of parameters.
+    pub parameters: u64,
+    /// Tokens of pre-training.
+    pub tokens: u64,
+    /// Floating-point operations of all stages.
+    pub flops: f64,
+    /// Largest resident memory.
+    pub memory_bytes: u64,
+    /// Disk for models and checkpoints.
+    pub disk_bytes: u64,
+    /// Wall-clock seconds of all stages.
+    pub seconds: f64,
+}
+
+/// Measures training steps and forward passes of a model for about `seconds`.
+///
+/// # Errors
+/// When the model cannot take a step.
+pub fn calibrate(
+    model: &decoder::Config,
+    precision: Precision,
+    batch_size: usize,
+    device: &Device,
+    seconds: f64,
+) -> Result<Calibration> {
+    let trained = device.clone().autodiff();
+    let mut trainer = Trainer::new(Decoder::init(model, precision, Seed(0), &trained), trained);
+    let batch = batch(model, batch_size);
+    let rate = Rate { peak: 1e-4, schedule: Schedule::Cosine, steps: u64::MAX, warmup: 1, last: 1.0 };
+    let optimizer = OptimizerConfig::default();
+    let mut step = || trainer.step(std::slice::from_ref(&batch), &rate, &optimizer).map(drop);
+    let tokens = batch.inputs.len() as f64;
+    let flops = model.flops_per_token(model.max_position_embeddings / 2) * tokens;
+    let step_seconds = median(&mut step, 0.75 * seconds)?;
+    let frozen = trainer.frozen();
+    let mut forward = || {
+        drop(token_logprobs(&frozen, &batch, device));
+        Ok(())
+    };
+    let forward_seconds = median(&mut forward, 0.25 * seconds)?;
+    Ok(Calibration {
+        training_flops_per_second: 3.0 * flops / step_seconds,
+        forward_flops_per_second: flops / forward_seconds,
+    })
+}
+
+/// Rows of two sequences each, as packed documents are.
+fn batch(model: &decoder::Config, batch_size: usize) -> Batch {
+    let context = model.max_position_embeddings;
+    let half = context / 2;
+    let sequence = |length: usize| {
+        let tokens: Vec<u32> = (0..=length as u32).map(|i| i * 7919 % model.vocab_size as u32).collect();
+        Sequence::new(&tokens, |_| true)
+    };
+    let (first, second) = (sequence(half.max(1)), sequence(context - half.max(1)));
+    let mut batch = Batch::new(context);
+    for _ in 0..batch_size.max(1) {
+        batch.push_row([&first, &second].into_iter().filter(|sequence| sequence.len() > 0));
+    }
+    batch
+}
+
+/// The median time of some runs behind a warm-up.
+fn median(work: &mut impl FnMut() -> Result<()>, seconds: f64) -> Result<f64> {
+    work()?;
+    let mut times = Vec::new();
+    let end = Instant::now() + Duration::from_secs_f64(seconds);
+    while times.len() < 3 || Instant::now() < end {
+        let start = Instant::now();
+        work()?;
+        times.push(start.elapsed().as_secs_f64());
+    }
+    times.sort_by(f64::total_cmp);
+    Ok(times[times.len() / 2])
+}
+
+/// The cost of a model under a workload, for a machine that was measured.
+pub fn plan(model: &decoder::Config, work: &Workload, machine: &Calibration) -> Plan {
+    let parameters = model.parameters() as u64;
+    let context = model.max_position_embeddings;
+    // Packed sequences fill half a context on average.
+    let forward = model.flops_per_token(context / 2);
+    let trained = (work.pretrain_tokens + work.finetune_tokens + work.align_tokens) as f64;
+    let training_flops = 3.0 * forward * trained;
+    let forward_flops = forward * work.forward_tokens as f64;
+    let seconds = training_flops / machine.training_flops_per_second
+        + forward_flops / machine.forward_flops_per_second
+        + work.other_seconds;
+    // Weights, gradients and two moments; the widest stage holds a frozen reference too.
+    let state = 5 * 4 * parameters;
+    let rows = work.batch_size.max(1) * context as u64;
+    Plan {
+        parameters,
+        tokens: work.pretrain_tokens,
+        flops: training_flops + forward_flops,
+        memory_bytes: state + 4 * rows * activations(model) + (256 << 20),
+        disk_bytes: 4 * parameters * 3 + 2 * 12 * parameters,
+        seconds,
+    }
+}
+
+/// Numbers that one token leaves in memory between the forward and the backward pass.
+fn activations(model: &decoder::Config) -> u64 {
+    let q = model.num_attention_heads * model.head_dim;
+    let kv = model.num_key_value_heads * model.head_dim;
+    let attention = 4 * model.hidden_size + 3 * q + 4 * kv;
+    let feed_forward = 2 * model.hidden_size + 4 * model.intermediate_size;
+    (model.num_hidden_layers * (attention + feed_forward) + 4 * model.hidden_size) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_larger_model_and_more_tokens_cost_more() {
+        let machine = Calibration { training_flops_per_second: 3e11, forward_flops_per_second: 2e11 };
+        let work = Workload { pretrain_tokens: 1_000_000, batch_size: 16, ..Workload::default() };
+        let model = |depth| decoder::Config::from_depth(depth, 2048, 256);
+        let small = plan(&model(2), &work, &machine);
+        let large = plan(&model(4), &work, &machine);
+        let longer = plan(&model(2), &Workload { pretrain_tokens: 2_000_000, ..work }, &machine);
+        assert!(large.seconds > small.seconds && large.memory_bytes > small.memory_bytes);
+        assert!((longer.seconds / small.seconds - 2.0).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,159 @@
+//! The step that pre-training, fine-tuning and alignment share.
+
+use std::time::Instant;
+
+use artifact::Progress;
+use models::decoder::Decoder;
+use tensor::{Device, Module};
+
+use crate::history::{History, Point};
+use crate::optimizer::{self, FlatGradients, Optimizer, OptimizerConfig};
+use crate::packing::Batch;
+use crate::{Error, Result, Schedule};
+
+/// A model in training.
+pub(crate) struct Trainer {
+    /// Taken out only while the optimiser maps it.
+    decoder: Option<Decoder>,
+    pub(crate) optimizer: Optimizer,
+    pub(crate) history: History,
+    pub(crate) device: Device,
+    /// Tokens in all rows so far, padding too.
+    pub(crate) tokens: u64,
+    window: Window,
+}
+
+/// What has gathered since the last point of the curve.
+struct Window {
+    loss: f64,
+    counted: f64,
+    tokens: u64,
+    since: Instant,
+}
+
+/// The peak learning rate and its course.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rate {
+    pub(crate) peak: f64,
+    pub(crate) schedule: Schedule,
+    pub(crate) steps: u64,
+    pub(crate) warmup: u64,
+    pub(crate) last: f64,
+}
+
+impl Rate {
+    pub(crate) fn at(&self, step: u64) -> f64 {
+        self.peak * self.schedule.factor(step, self.steps, self.warmup, self.last)
+    }
+}
+
+impl Trainer {
+    pub(crate) fn new(decoder: Decoder, device: Device) -> Self {
+        let window = Window { loss: 0.0, counted: 0.0, tokens: 0, since: Instant::now() };
+        // Parameters are leaves whose gradients are kept.
+        let decoder = decoder.set_require_grad(true);
+        Self { decoder: Some(decoder), optimizer: Optimizer::default(), history: History::default(), device, tokens: 0, window }
+    }
+
+    pub(crate) fn decoder(&self) -> &Decoder {
+        self.decoder.as_ref().expect("the decoder is out only inside `step`")
+    }
+
+    /// The model without gradients, sharing the weights.
+    pub(crate) fn frozen(&self) -> Decoder {
+        self.decoder().valid()
+    }
+
+    /// Steps taken.
+    pub(crate) fn step_count(&self) -> u64 {
+        self.optimizer.step
+    }
+
+    /// One optimiser step over the micro-batches. `weigh` turns a micro-batch's hidden states into
+    /// the weights of its targets where they depend on the model (preferences); `None` counts each
+    /// counted target alike.
+    ///
+    /// # Errors
+    /// When the loss is no number.
+    pub(crate) fn step(&mut self, micro_batches: &[Batch], rate: &Rate, config: &OptimizerConfig) -> Result<f64> {
+        let counted: usize = micro_batches.iter().map(Batch::counted).sum();
+        let factor = 1.0 / counted.max(1) as f32;
+        let mut sum = FlatGradients::new();
+        let mut loss = 0.0;
+        for batch in micro_batches {
+            let decoder = self.decoder();
+            let hidden = decoder.forward(batch.tokens(&self.device), &batch.layout(), None); // [rows, context, hidden]
+            let batch_loss = decoder.loss(hidden, &batch.targets(factor)); // [1]
+            loss += f64::from(tensor::to_vec(batch_loss.clone())[0]);
+            optimizer::collect(decoder, batch_loss.backward(), &mut sum);
+        }
+        let tokens = micro_batches.iter().map(|batch| batch.inputs.len() as u64).sum();
+        self.update(sum, loss, counted as f64, tokens, rate, config)?;
+        Ok(loss)
+    }
+
+    /// Applies gathered gradients; `loss` is the mean over `counted` targets.
+    pub(crate) fn update(
+        &mut self,
+        gradients: FlatGradients,
+        loss: f64,
+        counted: f64,
+        tokens: u64,
+        rate: &Rate,
+        config: &OptimizerConfig,
+    ) -> Result<()> {
+        let step = self.optimizer.step;
+        let norm = optimizer::norm(&gradients);
+        if !(loss.is_finite() && norm.is_finite()) {
+            return Err(Error::Diverged { step, loss });
+        }
+        let clip = f64::from(config.gradient_clip);
+        let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
+        let learning_rate = rate.at(step);
+        let decoder = self.decoder.take().expect("put back below");
+        self.decoder = Some(self.optimizer.update(decoder, gradients, config, learning_rate, scale));
+        self.tokens += tokens;
+        self.window.loss += loss * counted;
+        self.window.counted += counted;
+        self.window.tokens += tokens;
+        let every = (rate.steps / 400).max(1);
+        if self.optimizer.step.is_multiple_of(every) || self.optimizer.step == rate.steps {
+            let loss = self.window.loss / self.window.counted.max(1.0);
+            self.window.loss = 0.0;
+            self.window.counted = 0.0;
+            self.history.curve.push(Point { step: self.optimizer.step, loss, learning_rate, gradient_norm: norm });
+        }
+        Ok(())
+    }
+
+    /// Tells the latest point and the rate since the last telling.
+    pub(crate) fn report(&mut self, progress: &Progress, steps: u64) {
+        let step = self.optimizer.step;
+        progress.tick(step, Some(steps), "steps");
+        let seconds = self.window.since.elapsed().as_secs_f64();
+        if seconds < 0.5 && step != steps {
+            return;
+        }
+        progress.metric("tokens_per_second", step, self.window.tokens as f64 / seconds);
+        self.window.tokens = 0;
+        self.window.since = Instant::now();
+        if let Some(point) = self.history.curve.last() {
+            progress.metric("loss", point.step, point.loss);
+            progress.metric("learning_rate", point.step, point.learning_rate);
+            progress.metric("gradient_norm", point.step, point.gradient_norm);
+        }
+    }
+
+    /// What the window holds, for a checkpoint.
+    pub(crate) fn window(&self) -> [f64; 2] {
+        [self.window.loss, self.window.counted]
+    }
+
+    pub(crate) fn restore(&mut self, decoder: Decoder, optimizer: Optimizer, history: History, tokens: u64, window: [f64; 2]) {
+        self.decoder = Some(decoder.set_require_grad(true));
+        self.optimizer = optimizer;
+        self.history = history;
+        self.tokens = tokens;
+        [self.window.loss, self.window.counted] = window;
+    }
+}
