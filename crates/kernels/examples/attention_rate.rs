@@ -21,11 +21,17 @@ fn best_ms(mut f: impl FnMut()) -> f64 {
 }
 
 fn values(n: usize) -> Vec<f32> {
-    (0..n).map(|i| (i * 7919 % 1009) as f32 / 1009.0 - 0.5).collect()
+    (0..n)
+        .map(|i| (i * 7919 % 1009) as f32 / 1009.0 - 0.5)
+        .collect()
 }
 
 fn main() {
-    println!("instruction set {:?}, {} threads", kernels::isa::isa(), kernels::pool::threads());
+    println!(
+        "instruction set {:?}, {} threads",
+        kernels::isa::isa(),
+        kernels::pool::threads()
+    );
     for (batch, q_len, k_len, heads, kv_heads, head_dim) in [
         (16, 256, 256, 6, 6, 64),
         (16, 256, 256, 12, 12, 32),
@@ -34,16 +40,33 @@ fn main() {
         (1, 1, 2048, 9, 3, 64),
         (16, 1, 1024, 9, 3, 64),
     ] {
-        let shape = AttentionShape { batch, q_len, k_len, heads, kv_heads, head_dim };
-        let (q, k) = (values(batch * q_len * heads * head_dim), values(batch * k_len * kv_heads * head_dim));
-        let ranges: Vec<[u32; 2]> = (0..batch * q_len).map(|i| [0, (k_len - q_len + i % q_len + 1) as u32]).collect();
+        let shape = AttentionShape {
+            batch,
+            q_len,
+            k_len,
+            heads,
+            kv_heads,
+            head_dim,
+        };
+        let (q, k) = (
+            values(batch * q_len * heads * head_dim),
+            values(batch * k_len * kv_heads * head_dim),
+        );
+        let ranges: Vec<[u32; 2]> = (0..batch * q_len)
+            .map(|i| [0, (k_len - q_len + i % q_len + 1) as u32])
+            .collect();
         let (mut out, mut lse) = (vec![0.0; q.len()], vec![0.0; batch * heads * q_len]);
-        let forward = best_ms(|| attention_forward(&shape, &q, &k, &k, &ranges, 0.125, &mut out, &mut lse));
+        let forward =
+            best_ms(|| attention_forward(&shape, &q, &k, &k, &ranges, 0.125, &mut out, &mut lse));
         let (mut dq, mut dk, mut dv) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; k.len()]);
         let backward = best_ms(|| {
-            attention_backward(&shape, &q, &k, &k, &out, &q, &lse, &ranges, 0.125, &mut dq, &mut dk, &mut dv);
+            attention_backward(
+                &shape, &q, &k, &k, &out, &q, &lse, &ranges, 0.125, &mut dq, &mut dk, &mut dv,
+            );
         });
-        let pairs: f64 = ranges.iter().map(|r| f64::from(r[1] - r[0])).sum::<f64>() * (heads * head_dim) as f64 * 2e-6;
+        let pairs: f64 = ranges.iter().map(|r| f64::from(r[1] - r[0])).sum::<f64>()
+            * (heads * head_dim) as f64
+            * 2e-6;
         println!(
             "attention {shape:?}: forward {forward:.3} ms ({:.0} GFLOP/s), backward {backward:.3} ms ({:.0} GFLOP/s)",
             2.0 * pairs / forward,
@@ -56,7 +79,12 @@ fn main() {
 fn others() {
     let (rows, dim, wide) = (4096, 384, 1536);
     let (x, w, g) = (values(rows * dim), values(dim), values(rows * wide));
-    let (mut out, mut inv, mut dx, mut dw) = (vec![0.0; x.len()], vec![0.0; rows], vec![0.0; x.len()], vec![0.0; dim]);
+    let (mut out, mut inv, mut dx, mut dw) = (
+        vec![0.0; x.len()],
+        vec![0.0; rows],
+        vec![0.0; x.len()],
+        vec![0.0; dim],
+    );
     let ms = best_ms(|| kernels::norm::rms_norm_forward(&x, &w, 1e-5, &mut out, &mut inv));
     println!("rms_norm forward {rows}×{dim}: {ms:.3} ms");
     let ms = best_ms(|| kernels::norm::rms_norm_backward(&out, &x, &w, &inv, &mut dx, &mut dw));
@@ -94,7 +122,10 @@ fn others() {
     let (weight, weights) = (values(vocab * dim), vec![1.0 / rows as f32; rows]);
     let targets: Vec<u32> = (0..rows as u32).map(|i| i * 31 % vocab as u32).collect();
     let (mut dweight, mut losses) = (vec![0.0; weight.len()], vec![0.0; rows]);
-    for precision in [kernels::gemm::Precision::F32, kernels::gemm::Precision::Bf16] {
+    for precision in [
+        kernels::gemm::Precision::F32,
+        kernels::gemm::Precision::Bf16,
+    ] {
         let ms = best_ms(|| {
             kernels::loss::lm_loss_forward_backward(
                 precision,

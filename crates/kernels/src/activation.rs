@@ -9,7 +9,10 @@ use crate::pool::parallel_chunks_mut;
 /// # Panics
 /// When the lengths differ.
 pub fn swiglu_forward(gate: &[f32], up: &[f32], out: &mut [f32]) {
-    assert!(gate.len() == up.len() && up.len() == out.len(), "swiglu_forward: all slices must be equally long");
+    assert!(
+        gate.len() == up.len() && up.len() == out.len(),
+        "swiglu_forward: all slices must be equally long"
+    );
     parallel_chunks_mut(out, ELEMENTS_BY_TASK, |i, out| {
         let part = i * ELEMENTS_BY_TASK..i * ELEMENTS_BY_TASK + out.len();
         swiglu_part(&gate[part.clone()], &up[part], out);
@@ -43,7 +46,13 @@ pub fn swiglu_backward(dy: &[f32], gate: &[f32], up: &[f32], dgate: &mut [f32], 
     assert!(fits, "swiglu_backward: all slices must be equally long");
     parallel_parts(dgate, dup, |start, dgate, dup| {
         let part = start..start + dgate.len();
-        swiglu_backward_part(&dy[part.clone()], &gate[part.clone()], &up[part], dgate, dup);
+        swiglu_backward_part(
+            &dy[part.clone()],
+            &gate[part.clone()],
+            &up[part],
+            dgate,
+            dup,
+        );
     });
 }
 
@@ -53,16 +62,30 @@ dispatch!(
 );
 
 #[inline(always)]
-fn swiglu_backward_body<V: Lanes>(dy: &[f32], gate: &[f32], up: &[f32], dgate: &mut [f32], dup: &mut [f32]) {
-    let ((dys, dy), (gates, gate), (ups, up)) =
-        (dy.as_chunks::<LANES>(), gate.as_chunks::<LANES>(), up.as_chunks::<LANES>());
-    let ((dgates, dgate), (dups, dup)) = (dgate.as_chunks_mut::<LANES>(), dup.as_chunks_mut::<LANES>());
+fn swiglu_backward_body<V: Lanes>(
+    dy: &[f32],
+    gate: &[f32],
+    up: &[f32],
+    dgate: &mut [f32],
+    dup: &mut [f32],
+) {
+    let ((dys, dy), (gates, gate), (ups, up)) = (
+        dy.as_chunks::<LANES>(),
+        gate.as_chunks::<LANES>(),
+        up.as_chunks::<LANES>(),
+    );
+    let ((dgates, dgate), (dups, dup)) =
+        (dgate.as_chunks_mut::<LANES>(), dup.as_chunks_mut::<LANES>());
     for ((((dy, gate), up), dgate), dup) in dys.iter().zip(gates).zip(ups).zip(dgates).zip(dups) {
         let (a, b) = swiglu_gradient(V::load(dy), V::load(gate), V::load(up));
         a.store(dgate);
         b.store(dup);
     }
-    let (a, b) = swiglu_gradient(V::load_part(dy, 0.0), V::load_part(gate, 0.0), V::load_part(up, 0.0));
+    let (a, b) = swiglu_gradient(
+        V::load_part(dy, 0.0),
+        V::load_part(gate, 0.0),
+        V::load_part(up, 0.0),
+    );
     a.store_part(dgate);
     b.store_part(dup);
 }
@@ -85,7 +108,11 @@ const CUBIC: f32 = 0.044_715;
 /// # Panics
 /// When the lengths differ.
 pub fn gelu_forward(x: &[f32], out: &mut [f32]) {
-    assert_eq!(x.len(), out.len(), "gelu_forward: x and out must be equally long");
+    assert_eq!(
+        x.len(),
+        out.len(),
+        "gelu_forward: x and out must be equally long"
+    );
     parallel_chunks_mut(out, ELEMENTS_BY_TASK, |i, out| {
         let start = i * ELEMENTS_BY_TASK;
         gelu_part(&x[start..start + out.len()], out);
@@ -123,7 +150,10 @@ fn gelu<V: Lanes>(x: V) -> V {
 /// # Panics
 /// When the lengths differ.
 pub fn gelu_backward(dy: &[f32], x: &[f32], dx: &mut [f32]) {
-    assert!(dy.len() == x.len() && x.len() == dx.len(), "gelu_backward: all slices must be equally long");
+    assert!(
+        dy.len() == x.len() && x.len() == dx.len(),
+        "gelu_backward: all slices must be equally long"
+    );
     parallel_chunks_mut(dx, ELEMENTS_BY_TASK, |i, dx| {
         let part = i * ELEMENTS_BY_TASK..i * ELEMENTS_BY_TASK + dx.len();
         gelu_backward_part(&dy[part.clone()], &x[part], dx);
@@ -149,7 +179,10 @@ fn gelu_gradient<V: Lanes>(dy: V, x: V) -> V {
     // Beyond ±30 the slope is 0 or 1 and the powers below would only overflow.
     let x = V::splat(30.0).min(V::splat(-30.0).max(x));
     let t = gelu_tanh(x);
-    let inner = x.mul(x).mul_add(V::splat(3.0 * CUBIC), one).mul(V::splat(SQRT_2_OVER_PI));
+    let inner = x
+        .mul(x)
+        .mul_add(V::splat(3.0 * CUBIC), one)
+        .mul(V::splat(SQRT_2_OVER_PI));
     // half (1 + t) + half · x · (1 − t²) · inner
     let bell = t.mul(t).mul_add(V::splat(-1.0), one).mul(x).mul(inner);
     dy.mul(half.mul(one.add(t).add(bell)))

@@ -59,18 +59,47 @@ impl AttentionShape {
 
     /// The same with heads widened to whole groups of lanes.
     fn padded(&self) -> Self {
-        Self { head_dim: self.head_dim.next_multiple_of(LANES), ..*self }
+        Self {
+            head_dim: self.head_dim.next_multiple_of(LANES),
+            ..*self
+        }
     }
 
     fn check(&self, operation: &str, q: &[f32], k: &[f32], v: &[f32], ranges: &[[u32; 2]]) {
-        let heads = self.kv_heads > 0 && self.heads.is_multiple_of(self.kv_heads) && self.head_dim > 0;
-        assert!(heads, "{operation}: heads must be a multiple of kv_heads, and head_dim positive: {self:?}");
-        assert_eq!(q.len(), self.queries(), "{operation}: q must be [batch, q_len, heads, head_dim] of {self:?}");
-        assert_eq!(k.len(), self.keys(), "{operation}: k must be [batch, k_len, kv_heads, head_dim] of {self:?}");
-        assert_eq!(v.len(), self.keys(), "{operation}: v must be [batch, k_len, kv_heads, head_dim] of {self:?}");
-        assert_eq!(ranges.len(), self.batch * self.q_len, "{operation}: one range for each query row of {self:?}");
-        if let Some([low, high]) = ranges.iter().find(|[low, high]| low < high && *high as usize > self.k_len) {
-            panic!("{operation}: the range {low}..{high} reaches past the {} keys", self.k_len);
+        let heads =
+            self.kv_heads > 0 && self.heads.is_multiple_of(self.kv_heads) && self.head_dim > 0;
+        assert!(
+            heads,
+            "{operation}: heads must be a multiple of kv_heads, and head_dim positive: {self:?}"
+        );
+        assert_eq!(
+            q.len(),
+            self.queries(),
+            "{operation}: q must be [batch, q_len, heads, head_dim] of {self:?}"
+        );
+        assert_eq!(
+            k.len(),
+            self.keys(),
+            "{operation}: k must be [batch, k_len, kv_heads, head_dim] of {self:?}"
+        );
+        assert_eq!(
+            v.len(),
+            self.keys(),
+            "{operation}: v must be [batch, k_len, kv_heads, head_dim] of {self:?}"
+        );
+        assert_eq!(
+            ranges.len(),
+            self.batch * self.q_len,
+            "{operation}: one range for each query row of {self:?}"
+        );
+        if let Some([low, high]) = ranges
+            .iter()
+            .find(|[low, high]| low < high && *high as usize > self.k_len)
+        {
+            panic!(
+                "{operation}: the range {low}..{high} reaches past the {} keys",
+                self.k_len
+            );
         }
     }
 }
@@ -83,7 +112,10 @@ impl AttentionShape {
 ///
 /// # Panics
 /// When the lengths do not fit the shape, or a range reaches past the keys.
-#[expect(clippy::too_many_arguments, reason = "each is a tensor of the operation")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a tensor of the operation"
+)]
 pub fn attention_forward(
     shape: &AttentionShape,
     q: &[f32],
@@ -95,8 +127,16 @@ pub fn attention_forward(
     lse: &mut [f32],
 ) {
     shape.check("attention_forward", q, k, v, ranges);
-    assert_eq!(out.len(), q.len(), "attention_forward: out must be as long as q");
-    assert_eq!(lse.len(), shape.batch * shape.heads * shape.q_len, "attention_forward: lse is [batch, heads, q_len]");
+    assert_eq!(
+        out.len(),
+        q.len(),
+        "attention_forward: out must be as long as q"
+    );
+    assert_eq!(
+        lse.len(),
+        shape.batch * shape.heads * shape.q_len,
+        "attention_forward: lse is [batch, heads, q_len]"
+    );
     if shape.head_dim.is_multiple_of(LANES) {
         return forward::run(shape, q, k, v, ranges, scale, out, lse);
     }
@@ -112,7 +152,10 @@ pub fn attention_forward(
 ///
 /// # Panics
 /// When the lengths do not fit the shape, or a range reaches past the keys.
-#[expect(clippy::too_many_arguments, reason = "each is a tensor of the operation")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a tensor of the operation"
+)]
 pub fn attention_backward(
     shape: &AttentionShape,
     q: &[f32],
@@ -131,16 +174,48 @@ pub fn attention_backward(
     shape.check(NAME, q, k, v, ranges);
     let queries = out.len() == q.len() && dout.len() == q.len() && dq.len() == q.len();
     assert!(queries, "{NAME}: out, dout and dq must be as long as q");
-    assert!(dk.len() == k.len() && dv.len() == k.len(), "{NAME}: dk and dv must be as long as k");
-    assert_eq!(lse.len(), shape.batch * shape.heads * shape.q_len, "{NAME}: lse is [batch, heads, q_len]");
+    assert!(
+        dk.len() == k.len() && dv.len() == k.len(),
+        "{NAME}: dk and dv must be as long as k"
+    );
+    assert_eq!(
+        lse.len(),
+        shape.batch * shape.heads * shape.q_len,
+        "{NAME}: lse is [batch, heads, q_len]"
+    );
     if shape.head_dim.is_multiple_of(LANES) {
-        return backward::run(shape, &backward::Inputs { q, k, v, out, dout, lse, ranges, scale }, dq, dk, dv);
+        return backward::run(
+            shape,
+            &backward::Inputs {
+                q,
+                k,
+                v,
+                out,
+                dout,
+                lse,
+                ranges,
+                scale,
+            },
+            dq,
+            dk,
+            dv,
+        );
     }
     let wide = shape.padded();
     let (from, to) = (shape.head_dim, wide.head_dim);
     let [q, k, v, out, dout] = [q, k, v, out, dout].map(|x| widen(x, from, to));
-    let inputs = backward::Inputs { q: &q, k: &k, v: &v, out: &out, dout: &dout, lse, ranges, scale };
-    let (mut wide_dq, mut wide_dk, mut wide_dv) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
+    let inputs = backward::Inputs {
+        q: &q,
+        k: &k,
+        v: &v,
+        out: &out,
+        dout: &dout,
+        lse,
+        ranges,
+        scale,
+    };
+    let (mut wide_dq, mut wide_dk, mut wide_dv) =
+        (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
     backward::run(&wide, &inputs, &mut wide_dq, &mut wide_dk, &mut wide_dv);
     narrow(&wide_dq, to, from, dq);
     narrow(&wide_dk, to, from, dk);
@@ -165,7 +240,14 @@ fn narrow(x: &[f32], from: usize, to: usize, out: &mut [f32]) {
 
 /// Packs `lanes` rows of `head_dim` values, `row` apart, as `[head_dim][width]`.
 fn pack(rows: &[f32], row: usize, lanes: usize, head_dim: usize, width: usize, out: &mut [f32]) {
-    let panel = Panel { data: rows, lane_stride: row, k_stride: 1, lanes, k: head_dim, width };
+    let panel = Panel {
+        data: rows,
+        lane_stride: row,
+        k_stride: 1,
+        lanes,
+        k: head_dim,
+        width,
+    };
     Engine::choose(crate::gemm::Precision::F32).pack_b(panel, out);
 }
 
@@ -175,6 +257,13 @@ fn pack_keys(shape: &AttentionShape, head: &[f32], from: usize, to: usize, out: 
     let size = shape.head_dim * PANEL;
     for (key, out) in (from..to).step_by(PANEL).zip(out.chunks_exact_mut(size)) {
         let lanes = PANEL.min(to - key);
-        pack(&head[key * shape.k_row()..], shape.k_row(), lanes, shape.head_dim, PANEL, out);
+        pack(
+            &head[key * shape.k_row()..],
+            shape.k_row(),
+            lanes,
+            shape.head_dim,
+            PANEL,
+            out,
+        );
     }
 }

@@ -6,8 +6,16 @@ use crate::pool::{Disjoint, parallel_chunks_mut, parallel_for};
 const VALUES_BY_TASK: usize = 16 * 1024;
 
 fn check(operation: &str, ids: &[u32], dim: usize, rows: usize, table: usize) {
-    assert!(dim > 0 && table.is_multiple_of(dim), "{operation}: a table of {table} values has no rows of {dim}");
-    assert_eq!(rows, ids.len() * dim, "{operation}: one row of {dim} values for each of {} ids", ids.len());
+    assert!(
+        dim > 0 && table.is_multiple_of(dim),
+        "{operation}: a table of {table} values has no rows of {dim}"
+    );
+    assert_eq!(
+        rows,
+        ids.len() * dim,
+        "{operation}: one row of {dim} values for each of {} ids",
+        ids.len()
+    );
     let entries = table / dim;
     if let Some(id) = ids.iter().find(|&&id| id as usize >= entries) {
         panic!("{operation}: id {id} is outside the table of {entries} rows");
@@ -36,17 +44,25 @@ pub fn embedding_backward(dout: &[f32], ids: &[u32], dim: usize, dtable: &mut [f
     check("embedding_backward", ids, dim, dout.len(), dtable.len());
     let mut order: Vec<u32> = (0..ids.len() as u32).collect();
     order.sort_by_key(|&row| ids[row as usize]); // Stable: equal ids stay in order.
-    let uses: Vec<&[u32]> = order.chunk_by(|&a, &b| ids[a as usize] == ids[b as usize]).collect();
+    let uses: Vec<&[u32]> = order
+        .chunk_by(|&a, &b| ids[a as usize] == ids[b as usize])
+        .collect();
     let dtable = Disjoint::new(dtable);
     const ENTRIES_BY_TASK: usize = 32;
     parallel_for(uses.len().div_ceil(ENTRIES_BY_TASK), |task| {
-        for rows in uses.iter().skip(task * ENTRIES_BY_TASK).take(ENTRIES_BY_TASK) {
+        for rows in uses
+            .iter()
+            .skip(task * ENTRIES_BY_TASK)
+            .take(ENTRIES_BY_TASK)
+        {
             let entry = ids[rows[0] as usize] as usize;
             // SAFETY: each entry has one group of uses, handled by one task.
             let sum = unsafe { dtable.slice(entry * dim, dim) };
             for &row in *rows {
                 let dout = &dout[row as usize * dim..][..dim];
-                sum.iter_mut().zip(dout).for_each(|(sum, dout)| *sum += dout);
+                sum.iter_mut()
+                    .zip(dout)
+                    .for_each(|(sum, dout)| *sum += dout);
             }
         }
     });

@@ -30,21 +30,35 @@ pub struct Mat<'a> {
 impl<'a> Mat<'a> {
     /// A contiguous row-major matrix with `cols` columns.
     pub fn row_major(data: &'a [f32], cols: usize) -> Self {
-        Self { data, row_stride: cols, col_stride: 1 }
+        Self {
+            data,
+            row_stride: cols,
+            col_stride: 1,
+        }
     }
 
     /// The same values with rows and columns exchanged.
     #[must_use]
     pub fn transposed(self) -> Self {
-        Self { data: self.data, row_stride: self.col_stride, col_stride: self.row_stride }
+        Self {
+            data: self.data,
+            row_stride: self.col_stride,
+            col_stride: self.row_stride,
+        }
     }
 
     fn rows_from(self, row: usize) -> Self {
-        Self { data: &self.data[row * self.row_stride..], ..self }
+        Self {
+            data: &self.data[row * self.row_stride..],
+            ..self
+        }
     }
 
     fn cols_from(self, col: usize) -> Self {
-        Self { data: &self.data[col * self.col_stride..], ..self }
+        Self {
+            data: &self.data[col * self.col_stride..],
+            ..self
+        }
     }
 
     fn check(&self, name: &str, rows: usize, cols: usize) {
@@ -94,7 +108,11 @@ pub fn matmul(
     b.check("B", k, n);
     assert_eq!(c.len(), m * n, "matmul: C must be {m}×{n}");
     if let Some(bias) = bias {
-        assert_eq!(bias.len(), n, "matmul: bias must have one value per column of C");
+        assert_eq!(
+            bias.len(),
+            n,
+            "matmul: bias must have one value per column of C"
+        );
     }
     if m == 0 || n == 0 {
         return;
@@ -111,5 +129,15 @@ pub fn matmul(
         return;
     }
     let engine = engine::Engine::choose(precision);
-    driver::Product { engine, m, n, k, a, b, accumulate, bias }.run(c);
+    driver::Product {
+        engine,
+        m,
+        n,
+        k,
+        a,
+        b,
+        accumulate,
+        bias,
+    }
+    .run(c);
 }

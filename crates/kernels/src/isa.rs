@@ -39,7 +39,11 @@ fn best() -> Isa {
     if !(has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl")) {
         return Isa::Avx2;
     }
-    if has!("avx512bf16") && crate::gemm::amx::available() { Isa::Amx } else { Isa::Avx512 }
+    if has!("avx512bf16") && crate::gemm::amx::available() {
+        Isa::Amx
+    } else {
+        Isa::Avx512
+    }
 }
 
 #[cfg(not(target_arch = "x86_64"))]

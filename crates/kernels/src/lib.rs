@@ -4,7 +4,10 @@
 //! depends on that row alone (batch invariance). The instruction set is chosen at run time ([`isa`]). Slices whose
 //! lengths do not fit each other are a mistake of the calling code, and panic.
 
-#![expect(unsafe_code, reason = "the one crate that may use vector intrinsics and lend disjoint parts to threads")]
+#![expect(
+    unsafe_code,
+    reason = "the one crate that may use vector intrinsics and lend disjoint parts to threads"
+)]
 
 pub mod activation;
 pub mod attention;

@@ -16,9 +16,15 @@ fn rows_by_chunk(vocab: usize) -> usize {
 
 fn check(operation: &str, hidden: &[f32], weight: &[f32], targets: &[u32]) -> (usize, usize) {
     let rows = targets.len();
-    assert!(rows > 0 && hidden.len().is_multiple_of(rows), "{operation}: hidden must be [{rows}, dim]");
+    assert!(
+        rows > 0 && hidden.len().is_multiple_of(rows),
+        "{operation}: hidden must be [{rows}, dim]"
+    );
     let dim = hidden.len() / rows;
-    assert!(dim > 0 && weight.len().is_multiple_of(dim), "{operation}: weight must be [vocab, {dim}]");
+    assert!(
+        dim > 0 && weight.len().is_multiple_of(dim),
+        "{operation}: weight must be [vocab, {dim}]"
+    );
     let vocab = weight.len() / dim;
     if let Some(target) = targets.iter().find(|&&target| target as usize >= vocab) {
         panic!("{operation}: target {target} is outside the vocabulary of {vocab}");
@@ -34,7 +40,10 @@ fn check(operation: &str, hidden: &[f32], weight: &[f32], targets: &[u32]) -> (u
 ///
 /// # Panics
 /// When the target of a row with weight is outside the vocabulary, or the lengths do not fit each other.
-#[expect(clippy::too_many_arguments, reason = "each is a tensor of the operation")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a tensor of the operation"
+)]
 pub fn lm_loss_forward_backward(
     precision: Precision,
     hidden: &[f32],
@@ -47,14 +56,32 @@ pub fn lm_loss_forward_backward(
     per_row_loss: &mut [f32],
 ) {
     const NAME: &str = "lm_loss_forward_backward";
-    assert_eq!(weights.len(), targets.len(), "{NAME}: one weight for each target");
-    assert_eq!(per_row_loss.len(), targets.len(), "{NAME}: one loss for each target");
-    assert_eq!(dhidden.len(), hidden.len(), "{NAME}: dhidden must be as long as hidden");
-    assert_eq!(dweight.len(), weight.len(), "{NAME}: dweight must be as long as weight");
+    assert_eq!(
+        weights.len(),
+        targets.len(),
+        "{NAME}: one weight for each target"
+    );
+    assert_eq!(
+        per_row_loss.len(),
+        targets.len(),
+        "{NAME}: one loss for each target"
+    );
+    assert_eq!(
+        dhidden.len(),
+        hidden.len(),
+        "{NAME}: dhidden must be as long as hidden"
+    );
+    assert_eq!(
+        dweight.len(),
+        weight.len(),
+        "{NAME}: dweight must be as long as weight"
+    );
     dhidden.fill(0.0);
     dweight.fill(0.0);
     per_row_loss.fill(0.0);
-    let active: Vec<usize> = (0..targets.len()).filter(|&row| weights[row] != 0.0).collect();
+    let active: Vec<usize> = (0..targets.len())
+        .filter(|&row| weights[row] != 0.0)
+        .collect();
     if active.is_empty() {
         return;
     }
@@ -79,7 +106,17 @@ pub fn lm_loss_forward_backward(
             &x_gathered[..n * dim]
         };
         let (x_mat, w_mat) = (Mat::row_major(x, dim), Mat::row_major(weight, dim));
-        matmul(precision, n, vocab, dim, x_mat, w_mat.transposed(), logits, false, None);
+        matmul(
+            precision,
+            n,
+            vocab,
+            dim,
+            x_mat,
+            w_mat.transposed(),
+            logits,
+            false,
+            None,
+        );
         let losses = Disjoint::new(per_row_loss);
         parallel_chunks_mut(logits, vocab, |i, logits| {
             let row = rows[i];
@@ -88,9 +125,23 @@ pub fn lm_loss_forward_backward(
             loss[0] = loss_row(logits, targets[row] as usize, weights[row], z_loss);
         });
         let dlogits = Mat::row_major(logits, vocab);
-        let dx = if all { &mut dhidden[first * dim..(first + n) * dim] } else { &mut dx_gathered[..n * dim] };
+        let dx = if all {
+            &mut dhidden[first * dim..(first + n) * dim]
+        } else {
+            &mut dx_gathered[..n * dim]
+        };
         matmul(precision, n, dim, vocab, dlogits, w_mat, dx, false, None);
-        matmul(precision, vocab, dim, n, dlogits.transposed(), x_mat, dweight, true, None);
+        matmul(
+            precision,
+            vocab,
+            dim,
+            n,
+            dlogits.transposed(),
+            x_mat,
+            dweight,
+            true,
+            None,
+        );
         if !all {
             for (&row, dx) in rows.iter().zip(dx_gathered.chunks_exact(dim)) {
                 dhidden[row * dim..][..dim].copy_from_slice(dx);
@@ -118,7 +169,9 @@ fn gradient_body<V: Lanes>(logits: &mut [f32], log_z: f32, factor: f32) {
     for x in whole {
         crate::math::exp(V::load(x).sub(log_z)).mul(factor).store(x);
     }
-    crate::math::exp(V::load_part(rest, 0.0).sub(log_z)).mul(factor).store_part(rest);
+    crate::math::exp(V::load_part(rest, 0.0).sub(log_z))
+        .mul(factor)
+        .store_part(rest);
 }
 
 dispatch!(fn log_sum_exp(logits: &[f32]) -> f32 = log_sum_exp_body);
@@ -157,19 +210,42 @@ pub fn log_softmax_row(logits: &mut [f32]) {
 ///
 /// # Panics
 /// When a target is outside the vocabulary, or the lengths do not fit each other.
-pub fn token_logprobs(precision: Precision, hidden: &[f32], weight: &[f32], targets: &[u32], out: &mut [f32]) {
-    assert_eq!(out.len(), targets.len(), "token_logprobs: one result for each target");
+pub fn token_logprobs(
+    precision: Precision,
+    hidden: &[f32],
+    weight: &[f32],
+    targets: &[u32],
+    out: &mut [f32],
+) {
+    assert_eq!(
+        out.len(),
+        targets.len(),
+        "token_logprobs: one result for each target"
+    );
     if targets.is_empty() {
         return;
     }
     let (dim, vocab) = check("token_logprobs", hidden, weight, targets);
     let chunk = rows_by_chunk(vocab).min(targets.len());
     let mut logits = scratch(chunk * vocab);
-    let parts = hidden.chunks(chunk * dim).zip(targets.chunks(chunk)).zip(out.chunks_mut(chunk));
+    let parts = hidden
+        .chunks(chunk * dim)
+        .zip(targets.chunks(chunk))
+        .zip(out.chunks_mut(chunk));
     for ((hidden, targets), out) in parts {
         let logits = &mut logits[..targets.len() * vocab];
         let weight = Mat::row_major(weight, dim).transposed();
-        matmul(precision, targets.len(), vocab, dim, Mat::row_major(hidden, dim), weight, logits, false, None);
+        matmul(
+            precision,
+            targets.len(),
+            vocab,
+            dim,
+            Mat::row_major(hidden, dim),
+            weight,
+            logits,
+            false,
+            None,
+        );
         let logits = &*logits;
         let out = Disjoint::new(out);
         parallel_for(targets.len(), |row| {

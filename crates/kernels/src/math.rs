@@ -92,7 +92,11 @@ elementwise!(
 );
 
 /// Runs `f` on parts (start, a, b) of two equally long slices.
-pub(crate) fn parallel_parts(a: &mut [f32], b: &mut [f32], f: impl Fn(usize, &mut [f32], &mut [f32]) + Sync) {
+pub(crate) fn parallel_parts(
+    a: &mut [f32],
+    b: &mut [f32],
+    f: impl Fn(usize, &mut [f32], &mut [f32]) + Sync,
+) {
     let len = a.len();
     assert_eq!(len, b.len());
     let (a, b) = (Disjoint::new(a), Disjoint::new(b));

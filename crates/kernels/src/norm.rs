@@ -41,7 +41,11 @@ fn sum<V: Lanes>((whole, rest): Split<'_>) -> f32 {
 }
 
 fn rows_of(operation: &str, x: &[f32], dim: usize) -> usize {
-    assert!(dim > 0 && x.len().is_multiple_of(dim), "{operation}: {} values are not rows of {dim}", x.len());
+    assert!(
+        dim > 0 && x.len().is_multiple_of(dim),
+        "{operation}: {} values are not rows of {dim}",
+        x.len()
+    );
     x.len() / dim
 }
 
@@ -65,17 +69,33 @@ pub fn rms_norm_forward(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32], in
         let rows = out.len() / dim;
         // SAFETY: each task has its own rows.
         let inv_rms = unsafe { inv_rms.slice(start, rows) };
-        rms_rows(&x[start * dim..(start + rows) * dim], weight, eps, out, inv_rms);
+        rms_rows(
+            &x[start * dim..(start + rows) * dim],
+            weight,
+            eps,
+            out,
+            inv_rms,
+        );
     });
 }
 
 dispatch!(fn rms_rows(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32], inv_rms: &mut [f32]) = rms_rows_body);
 
 #[inline(always)]
-fn rms_rows_body<V: Lanes>(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32], inv_rms: &mut [f32]) {
+fn rms_rows_body<V: Lanes>(
+    x: &[f32],
+    weight: &[f32],
+    eps: f32,
+    out: &mut [f32],
+    inv_rms: &mut [f32],
+) {
     let dim = weight.len();
     let weight = weight.as_chunks::<LANES>();
-    for ((x, out), inv_rms) in x.chunks_exact(dim).zip(out.chunks_exact_mut(dim)).zip(inv_rms) {
+    for ((x, out), inv_rms) in x
+        .chunks_exact(dim)
+        .zip(out.chunks_exact_mut(dim))
+        .zip(inv_rms)
+    {
         let x = x.as_chunks::<LANES>();
         *inv_rms = 1.0 / (sum_of_squares::<V>(x, 0.0) / dim as f32 + eps).sqrt();
         let factor = V::splat(*inv_rms);
@@ -83,7 +103,10 @@ fn rms_rows_body<V: Lanes>(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32],
         for ((x, weight), out) in x.0.iter().zip(weight.0).zip(outs) {
             V::load(x).mul(factor).mul(V::load(weight)).store(out);
         }
-        V::load_part(x.1, 0.0).mul(factor).mul(V::load_part(weight.1, 0.0)).store_part(out);
+        V::load_part(x.1, 0.0)
+            .mul(factor)
+            .mul(V::load_part(weight.1, 0.0))
+            .store_part(out);
     }
 }
 
@@ -114,7 +137,14 @@ pub fn rms_norm_backward(
         // SAFETY: each task has its own part.
         let partial = unsafe { partials.slice(task * dim, dim) };
         partial.fill(0.0);
-        rms_backward_rows(&dy[values.clone()], &x[values], weight, &inv_rms[rows], dx, partial);
+        rms_backward_rows(
+            &dy[values.clone()],
+            &x[values],
+            weight,
+            &inv_rms[rows],
+            dx,
+            partial,
+        );
     });
     add_partials(&partial, dweight);
 }
@@ -142,7 +172,11 @@ fn rms_backward_body<V: Lanes>(
     let dim = weight.len();
     let (weights, weight) = weight.as_chunks::<LANES>();
     let (dweights, dweight) = dweight.as_chunks_mut::<LANES>();
-    let rows = dy.chunks_exact(dim).zip(x.chunks_exact(dim)).zip(dx.chunks_exact_mut(dim)).zip(inv_rms);
+    let rows = dy
+        .chunks_exact(dim)
+        .zip(x.chunks_exact(dim))
+        .zip(dx.chunks_exact_mut(dim))
+        .zip(inv_rms);
     for (((dy, x), dx), &inv_rms) in rows {
         let ((dys, dy), (xs, x)) = (dy.as_chunks::<LANES>(), x.as_chunks::<LANES>());
         let (dxs, dx) = dx.as_chunks_mut::<LANES>();
@@ -150,7 +184,11 @@ fn rms_backward_body<V: Lanes>(
         let inv = V::splat(inv_rms);
         // With h = x·inv: dx = inv · (dy·w − h · mean(dy·w·h)), dw += dy·h.
         let mut dot = V::splat(0.0);
-        for ((dy, x), (w, dw)) in dys.iter().zip(xs).zip(weights.iter().zip(dweights.iter_mut())) {
+        for ((dy, x), (w, dw)) in dys
+            .iter()
+            .zip(xs)
+            .zip(weights.iter().zip(dweights.iter_mut()))
+        {
             let (dy, h) = (V::load(dy), V::load(x).mul(inv));
             dot = dy.mul(V::load(w)).mul_add(h, dot);
             dy.mul_add(h, V::load(dw)).store(dw);
@@ -161,9 +199,13 @@ fn rms_backward_body<V: Lanes>(
         let back = V::splat(-dot.sum() / dim as f32);
         for (((dy, x), w), dx) in dys.iter().zip(xs).zip(weights).zip(dxs) {
             let h = V::load(x).mul(inv);
-            h.mul_add(back, V::load(dy).mul(V::load(w))).mul(inv).store(dx);
+            h.mul_add(back, V::load(dy).mul(V::load(w)))
+                .mul(inv)
+                .store(dx);
         }
-        h.mul_add(back, tail(dy).mul(tail(weight))).mul(inv).store_part(dx);
+        h.mul_add(back, tail(dy).mul(tail(weight)))
+            .mul(inv)
+            .store_part(dx);
     }
 }
 
@@ -171,7 +213,9 @@ fn rms_backward_body<V: Lanes>(
 fn add_partials(partial: &[f32], out: &mut [f32]) {
     out.fill(0.0);
     for part in partial.chunks_exact(out.len()) {
-        out.iter_mut().zip(part).for_each(|(out, part)| *out += part);
+        out.iter_mut()
+            .zip(part)
+            .for_each(|(out, part)| *out += part);
     }
 }
 
@@ -201,7 +245,15 @@ pub fn layer_norm_forward(
         let rows = out.len() / dim;
         // SAFETY: each task has its own rows.
         let (mean, inv_std) = unsafe { (mean.slice(start, rows), inv_std.slice(start, rows)) };
-        layer_rows(&x[start * dim..(start + rows) * dim], weight, bias, eps, out, mean, inv_std);
+        layer_rows(
+            &x[start * dim..(start + rows) * dim],
+            weight,
+            bias,
+            eps,
+            out,
+            mean,
+            inv_std,
+        );
     });
 }
 
@@ -229,7 +281,10 @@ fn layer_rows_body<V: Lanes>(
 ) {
     let dim = weight.len();
     let (weight, bias) = (weight.as_chunks::<LANES>(), bias.as_chunks::<LANES>());
-    let rows = x.chunks_exact(dim).zip(out.chunks_exact_mut(dim)).zip(mean.iter_mut().zip(inv_std));
+    let rows = x
+        .chunks_exact(dim)
+        .zip(out.chunks_exact_mut(dim))
+        .zip(mean.iter_mut().zip(inv_std));
     for ((x, out), (mean, inv_std)) in rows {
         let x = x.as_chunks::<LANES>();
         *mean = sum::<V>(x) / dim as f32;
@@ -237,10 +292,18 @@ fn layer_rows_body<V: Lanes>(
         let (centre, factor) = (V::splat(*mean), V::splat(*inv_std));
         let (outs, out) = out.as_chunks_mut::<LANES>();
         for (((x, weight), bias), out) in x.0.iter().zip(weight.0).zip(bias.0).zip(outs) {
-            V::load(x).sub(centre).mul(factor).mul_add(V::load(weight), V::load(bias)).store(out);
+            V::load(x)
+                .sub(centre)
+                .mul(factor)
+                .mul_add(V::load(weight), V::load(bias))
+                .store(out);
         }
         let tail = |part: &[f32]| V::load_part(part, 0.0);
-        tail(x.1).sub(centre).mul(factor).mul_add(tail(weight.1), tail(bias.1)).store_part(out);
+        tail(x.1)
+            .sub(centre)
+            .mul(factor)
+            .mul_add(tail(weight.1), tail(bias.1))
+            .store_part(out);
     }
 }
 
@@ -248,7 +311,10 @@ fn layer_rows_body<V: Lanes>(
 ///
 /// # Panics
 /// When the lengths do not fit each other.
-#[expect(clippy::too_many_arguments, reason = "each is a tensor of the operation")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a tensor of the operation"
+)]
 pub fn layer_norm_backward(
     dy: &[f32],
     x: &[f32],
@@ -270,20 +336,36 @@ pub fn layer_norm_backward(
     let tasks = rows.div_ceil(ROWS_BY_TASK);
     let (mut dweights, mut dbiases) = (scratch(tasks * dim), scratch(tasks * dim));
     {
-        let (dweights, dbiases, dx) =
-            (Disjoint::new(&mut dweights), Disjoint::new(&mut dbiases), Disjoint::new(dx));
+        let (dweights, dbiases, dx) = (
+            Disjoint::new(&mut dweights),
+            Disjoint::new(&mut dbiases),
+            Disjoint::new(dx),
+        );
         parallel_for(tasks, |task| {
             let rows = task * ROWS_BY_TASK..rows.min((task + 1) * ROWS_BY_TASK);
             let values = rows.start * dim..rows.end * dim;
             // SAFETY: each task has its own parts.
             let (dx, dweight, dbias) = unsafe {
                 let dx = dx.slice(values.start, values.len());
-                (dx, dweights.slice(task * dim, dim), dbiases.slice(task * dim, dim))
+                (
+                    dx,
+                    dweights.slice(task * dim, dim),
+                    dbiases.slice(task * dim, dim),
+                )
             };
             dweight.fill(0.0);
             dbias.fill(0.0);
             let (mean, inv_std) = (&mean[rows.clone()], &inv_std[rows]);
-            layer_backward_rows(&dy[values.clone()], &x[values], weight, mean, inv_std, dx, dweight, dbias);
+            layer_backward_rows(
+                &dy[values.clone()],
+                &x[values],
+                weight,
+                mean,
+                inv_std,
+                dx,
+                dweight,
+                dbias,
+            );
         });
     }
     add_partials(&dweights, dweight);
@@ -305,7 +387,10 @@ dispatch!(
 );
 
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "each is a tensor of the operation")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a tensor of the operation"
+)]
 fn layer_backward_body<V: Lanes>(
     dy: &[f32],
     x: &[f32],
@@ -320,14 +405,20 @@ fn layer_backward_body<V: Lanes>(
     let (weights, weight) = weight.as_chunks::<LANES>();
     let (dweights, dweight) = dweight.as_chunks_mut::<LANES>();
     let (dbiases, dbias) = dbias.as_chunks_mut::<LANES>();
-    let rows = dy.chunks_exact(dim).zip(x.chunks_exact(dim)).zip(dx.chunks_exact_mut(dim)).zip(mean.iter().zip(inv_std));
+    let rows = dy
+        .chunks_exact(dim)
+        .zip(x.chunks_exact(dim))
+        .zip(dx.chunks_exact_mut(dim))
+        .zip(mean.iter().zip(inv_std));
     for (((dy, x), dx), (&mean, &inv_std)) in rows {
         let ((dys, dy), (xs, x)) = (dy.as_chunks::<LANES>(), x.as_chunks::<LANES>());
         let (dxs, dx) = dx.as_chunks_mut::<LANES>();
         let (inv, mean) = (V::splat(inv_std), V::splat(mean));
         // With h = (x − mean)·inv: dx = inv · (dy·w − mean(dy·w) − h · mean(dy·w·h)), dw += dy·h, db += dy.
         let (mut plain, mut dot) = (V::splat(0.0), V::splat(0.0));
-        let parameters = weights.iter().zip(dweights.iter_mut().zip(dbiases.iter_mut()));
+        let parameters = weights
+            .iter()
+            .zip(dweights.iter_mut().zip(dbiases.iter_mut()));
         for ((dy, x), (w, (dw, db))) in dys.iter().zip(xs).zip(parameters) {
             let (dy, h) = (V::load(dy), V::load(x).sub(mean).mul(inv));
             let g = dy.mul(V::load(w));
@@ -342,10 +433,15 @@ fn layer_backward_body<V: Lanes>(
         dot = g.mul_add(h, dot);
         tail(dy).mul_add(h, tail(dweight)).store_part(dweight);
         tail(dbias).add(tail(dy)).store_part(dbias);
-        let (shift, back) = (V::splat(plain.sum() / dim as f32), V::splat(-dot.sum() / dim as f32));
+        let (shift, back) = (
+            V::splat(plain.sum() / dim as f32),
+            V::splat(-dot.sum() / dim as f32),
+        );
         for (((dy, x), w), dx) in dys.iter().zip(xs).zip(weights).zip(dxs) {
             let h = V::load(x).sub(mean).mul(inv);
-            h.mul_add(back, V::load(dy).mul(V::load(w)).sub(shift)).mul(inv).store(dx);
+            h.mul_add(back, V::load(dy).mul(V::load(w)).sub(shift))
+                .mul(inv)
+                .store(dx);
         }
         h.mul_add(back, g.sub(shift)).mul(inv).store_part(dx);
     }

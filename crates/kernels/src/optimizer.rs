@@ -41,7 +41,10 @@ struct Factors {
 /// When the lengths differ, or `step` is 0.
 pub fn adamw_step(step: &AdamW, param: &mut [f32], grad: &[f32], m: &mut [f32], v: &mut [f32]) {
     let len = param.len();
-    assert!(grad.len() == len && m.len() == len && v.len() == len, "adamw_step: all slices must be equally long");
+    assert!(
+        grad.len() == len && m.len() == len && v.len() == len,
+        "adamw_step: all slices must be equally long"
+    );
     assert!(step.step > 0, "adamw_step: steps count from 1");
     let left = |beta: f32| 1.0 - f64::from(beta).powf(step.step as f64);
     let factors = Factors {
@@ -85,10 +88,16 @@ fn adamw_body<V: Lanes>(f: Factors, param: &mut [f32], grad: &[f32], m: &mut [f3
 #[inline(always)]
 fn update<V: Lanes>(f: Factors, param: V, grad: V, m: V, v: V) -> (V, V, V) {
     let grad = grad.mul(V::splat(f.gradient));
-    let m = m.mul(V::splat(f.beta1)).add(grad.mul(V::splat(1.0 - f.beta1)));
-    let v = v.mul(V::splat(f.beta2)).add(grad.mul(grad).mul(V::splat(1.0 - f.beta2)));
+    let m = m
+        .mul(V::splat(f.beta1))
+        .add(grad.mul(V::splat(1.0 - f.beta1)));
+    let v = v
+        .mul(V::splat(f.beta2))
+        .add(grad.mul(grad).mul(V::splat(1.0 - f.beta2)));
     let size = v.sqrt().mul(V::splat(f.root)).add(V::splat(f.eps));
-    let param = param.mul(V::splat(f.keep)).sub(m.mul(V::splat(f.rate)).div(size));
+    let param = param
+        .mul(V::splat(f.keep))
+        .sub(m.mul(V::splat(f.rate)).div(size));
     (param, m, v)
 }
 
@@ -116,5 +125,9 @@ fn squares_body<V: Lanes>(x: &[f32]) -> f64 {
             *sum += f64::from(x) * f64::from(x);
         }
     }
-    sums.iter().sum::<f64>() + rest.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>()
+    sums.iter().sum::<f64>()
+        + rest
+            .iter()
+            .map(|&x| f64::from(x) * f64::from(x))
+            .sum::<f64>()
 }

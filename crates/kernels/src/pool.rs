@@ -107,7 +107,11 @@ impl Pool {
         let mut seen = 0;
         loop {
             let state = self.wait_for_job(index, seen);
-            if self.state.compare_exchange(state, state + 1, Ordering::AcqRel, Ordering::Relaxed).is_err() {
+            if self
+                .state
+                .compare_exchange(state, state + 1, Ordering::AcqRel, Ordering::Relaxed)
+                .is_err()
+            {
                 continue;
             }
             seen = state / EPOCH;
@@ -119,8 +123,11 @@ impl Pool {
     }
 
     fn wait_for_job(&self, index: usize, seen: u64) -> u64 {
-        let wanted =
-            |state: u64| state & OPEN != 0 && state / EPOCH != seen && index + 1 < self.threads.load(Ordering::Relaxed);
+        let wanted = |state: u64| {
+            state & OPEN != 0
+                && state / EPOCH != seen
+                && index + 1 < self.threads.load(Ordering::Relaxed)
+        };
         let start = Instant::now();
         loop {
             for _ in 0..64 {
@@ -149,9 +156,10 @@ impl Pool {
     }
 
     fn publish(&self, job: &Job<'_>) {
-        self.job.store(std::ptr::from_ref(job).cast_mut().cast(), Ordering::Release);
+        self.job
+            .store(std::ptr::from_ref(job).cast_mut().cast(), Ordering::Release);
         let epoch = self.state.load(Ordering::Relaxed) / EPOCH + 1;
-        self.state.store(epoch * EPOCH | OPEN, Ordering::SeqCst);
+        self.state.store((epoch * EPOCH) | OPEN, Ordering::SeqCst);
         if self.sleepers.load(Ordering::SeqCst) > 0 {
             drop(lock(&self.gate));
             self.wake.notify_all();
@@ -187,10 +195,19 @@ pub fn parallel_for(tasks: usize, f: impl Fn(usize) + Sync) {
         return;
     }
     pool.spawn_up_to(self::threads() - 1);
-    let job = Job { run: &f, tasks, next: AtomicUsize::new(0), panic: Mutex::new(None) };
+    let job = Job {
+        run: &f,
+        tasks,
+        next: AtomicUsize::new(0),
+        panic: Mutex::new(None),
+    };
     pool.publish(&job);
     pool.busy.store(false, Ordering::Release);
-    if let Some(payload) = job.panic.into_inner().unwrap_or_else(PoisonError::into_inner) {
+    if let Some(payload) = job
+        .panic
+        .into_inner()
+        .unwrap_or_else(PoisonError::into_inner)
+    {
         resume_unwind(payload);
     }
 }
@@ -199,7 +216,11 @@ pub fn parallel_for(tasks: usize, f: impl Fn(usize) + Sync) {
 ///
 /// # Panics
 /// When `chunk` is zero, or when a task does.
-pub fn parallel_chunks_mut<T: Send>(data: &mut [T], chunk: usize, f: impl Fn(usize, &mut [T]) + Sync) {
+pub fn parallel_chunks_mut<T: Send>(
+    data: &mut [T],
+    chunk: usize,
+    f: impl Fn(usize, &mut [T]) + Sync,
+) {
     assert!(chunk > 0, "parallel_chunks_mut: chunk must be at least 1");
     let len = data.len();
     let data = Disjoint::new(data);
@@ -222,16 +243,27 @@ unsafe impl<T: Send> Sync for Disjoint<'_, T> {}
 
 impl<'a, T> Disjoint<'a, T> {
     pub(crate) fn new(data: &'a mut [T]) -> Self {
-        Self { start: data.as_mut_ptr(), len: data.len(), life: std::marker::PhantomData }
+        Self {
+            start: data.as_mut_ptr(),
+            len: data.len(),
+            life: std::marker::PhantomData,
+        }
     }
 
     /// The part `start..start + len`.
     ///
     /// # Safety
     /// No other live part may overlap this one.
-    #[expect(clippy::mut_from_ref, reason = "the caller promises parts that do not overlap")]
+    #[expect(
+        clippy::mut_from_ref,
+        reason = "the caller promises parts that do not overlap"
+    )]
     pub(crate) unsafe fn slice(&self, start: usize, len: usize) -> &mut [T] {
-        assert!(start <= self.len && len <= self.len - start, "part {start}+{len} of a slice of {}", self.len);
+        assert!(
+            start <= self.len && len <= self.len - start,
+            "part {start}+{len} of a slice of {}",
+            self.len
+        );
         // SAFETY: in bounds by the check above, unaliased by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(start), len) }
     }

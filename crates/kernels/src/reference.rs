@@ -18,7 +18,10 @@ pub fn matmul(m: usize, n: usize, k: usize, a: Mat<'_>, b: Mat<'_>) -> Vec<f64> 
 pub fn rms_norm(x: &[f64], weight: &[f64], eps: f64) -> Vec<f64> {
     let row = |x: &[f64]| {
         let inv = 1.0 / (x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64 + eps).sqrt();
-        x.iter().zip(weight).map(|(x, w)| x * inv * w).collect::<Vec<_>>()
+        x.iter()
+            .zip(weight)
+            .map(|(x, w)| x * inv * w)
+            .collect::<Vec<_>>()
     };
     x.chunks_exact(weight.len()).flat_map(row).collect()
 }
@@ -29,7 +32,10 @@ pub fn layer_norm(x: &[f64], weight: &[f64], bias: &[f64], eps: f64) -> Vec<f64>
         let mean = x.iter().sum::<f64>() / x.len() as f64;
         let variance = x.iter().map(|x| (x - mean).powi(2)).sum::<f64>() / x.len() as f64;
         let inv = 1.0 / (variance + eps).sqrt();
-        x.iter().zip(weight.iter().zip(bias)).map(|(x, (w, b))| (x - mean) * inv * w + b).collect::<Vec<_>>()
+        x.iter()
+            .zip(weight.iter().zip(bias))
+            .map(|(x, (w, b))| (x - mean) * inv * w + b)
+            .collect::<Vec<_>>()
     };
     x.chunks_exact(weight.len()).flat_map(row).collect()
 }
@@ -66,15 +72,28 @@ pub fn attention(
     ranges: &[[u32; 2]],
     scale: f64,
 ) -> Vec<f64> {
-    let AttentionShape { batch, q_len, k_len, heads, kv_heads, head_dim } = *shape;
+    let AttentionShape {
+        batch,
+        q_len,
+        k_len,
+        heads,
+        kv_heads,
+        head_dim,
+    } = *shape;
     let mut out = vec![0.0; q.len()];
     for b in 0..batch {
         for i in 0..q_len {
             for head in 0..heads {
                 let at = ((b * q_len + i) * heads + head) * head_dim;
-                let key_at = |j: usize| ((b * k_len + j) * kv_heads + head / (heads / kv_heads)) * head_dim;
+                let key_at =
+                    |j: usize| ((b * k_len + j) * kv_heads + head / (heads / kv_heads)) * head_dim;
                 let keys = ranges[b * q_len + i][0] as usize..ranges[b * q_len + i][1] as usize;
-                let score = |j: usize| (0..head_dim).map(|d| q[at + d] * k[key_at(j) + d]).sum::<f64>() * scale;
+                let score = |j: usize| {
+                    (0..head_dim)
+                        .map(|d| q[at + d] * k[key_at(j) + d])
+                        .sum::<f64>()
+                        * scale
+                };
                 let largest = keys.clone().map(score).fold(f64::NEG_INFINITY, f64::max);
                 let total: f64 = keys.clone().map(|j| (score(j) - largest).exp()).sum();
                 for j in keys {
@@ -95,16 +114,29 @@ pub fn log_softmax(logits: &[f64]) -> Vec<f64> {
 }
 
 /// Σ weights\[i\] · (−ln p(target_i) + z_loss · (ln Z_i)²) for `hidden` `[rows, dim]` and `weight` `[vocab, dim]`.
-pub fn lm_loss(hidden: &[f64], weight: &[f64], targets: &[u32], weights: &[f32], z_loss: f64) -> f64 {
+pub fn lm_loss(
+    hidden: &[f64],
+    weight: &[f64],
+    targets: &[u32],
+    weights: &[f32],
+    z_loss: f64,
+) -> f64 {
     let dim = hidden.len() / targets.len();
     let row = |(i, x): (usize, &[f64])| {
-        let logits: Vec<f64> =
-            weight.chunks_exact(dim).map(|w| w.iter().zip(x).map(|(w, x)| w * x).sum()).collect();
+        let logits: Vec<f64> = weight
+            .chunks_exact(dim)
+            .map(|w| w.iter().zip(x).map(|(w, x)| w * x).sum())
+            .collect();
         let log_p = log_softmax(&logits)[targets[i] as usize];
         let log_z = logits[targets[i] as usize] - log_p;
         wide(weights[i]) * (z_loss * log_z * log_z - log_p)
     };
-    hidden.chunks_exact(dim).enumerate().filter(|&(i, _)| weights[i] != 0.0).map(row).sum()
+    hidden
+        .chunks_exact(dim)
+        .enumerate()
+        .filter(|&(i, _)| weights[i] != 0.0)
+        .map(row)
+        .sum()
 }
 
 /// The gradient of `f` at `x` by central differences.

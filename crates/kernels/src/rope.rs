@@ -34,9 +34,16 @@ fn fill(position: u32, theta: f32, out: &mut [f32]) {
 /// A table that reaches at least `positions`, kept for later calls.
 fn table(theta: f32, half: usize, positions: usize) -> Arc<Table> {
     let fits = |table: &&Arc<Table>| {
-        table.theta.to_bits() == theta.to_bits() && table.half == half && table.values.len() >= positions * 2 * half
+        table.theta.to_bits() == theta.to_bits()
+            && table.half == half
+            && table.values.len() >= positions * 2 * half
     };
-    if let Some(table) = TABLES.read().unwrap_or_else(PoisonError::into_inner).iter().find(fits) {
+    if let Some(table) = TABLES
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .iter()
+        .find(fits)
+    {
         return Arc::clone(table);
     }
     let mut values = vec![0.0; positions.next_power_of_two() * 2 * half];
@@ -45,7 +52,11 @@ fn table(theta: f32, half: usize, positions: usize) -> Arc<Table> {
             fill((task * 64 + i) as u32, theta, out);
         }
     });
-    let table = Arc::new(Table { theta, half, values });
+    let table = Arc::new(Table {
+        theta,
+        half,
+        values,
+    });
     let mut tables = TABLES.write().unwrap_or_else(PoisonError::into_inner);
     tables.retain(|old| old.theta.to_bits() != theta.to_bits() || old.half != half);
     tables.push(Arc::clone(&table));
@@ -57,7 +68,6 @@ fn table(theta: f32, half: usize, positions: usize) -> Arc<Table> {
 ///
 /// # Panics
 /// When `head_dim` is odd or zero, or the lengths do not fit each other.
-#[expect(clippy::too_many_arguments, reason = "the tensor, its shape, and the rotation")]
 pub fn rope(
     x: &[f32],
     positions: &[u32],
@@ -68,13 +78,24 @@ pub fn rope(
     out: &mut [f32],
 ) {
     let width = heads * head_dim;
-    assert!(head_dim > 0 && head_dim.is_multiple_of(2), "rope: head_dim must be even, got {head_dim}");
-    assert_eq!(x.len(), positions.len() * width, "rope: x must be [{}, {heads}, {head_dim}]", positions.len());
+    assert!(
+        head_dim > 0 && head_dim.is_multiple_of(2),
+        "rope: head_dim must be even, got {head_dim}"
+    );
+    assert_eq!(
+        x.len(),
+        positions.len() * width,
+        "rope: x must be [{}, {heads}, {head_dim}]",
+        positions.len()
+    );
     assert_eq!(out.len(), x.len(), "rope: out must be as long as x");
     if x.is_empty() {
         return;
     }
-    let kept = positions.iter().filter(|&&p| (p as usize) < KEPT_POSITIONS).max();
+    let kept = positions
+        .iter()
+        .filter(|&&p| (p as usize) < KEPT_POSITIONS)
+        .max();
     let table = table(theta, head_dim / 2, kept.map_or(1, |&p| p as usize + 1));
     let rows_by_task = (VALUES_BY_TASK / width).max(1);
     parallel_chunks_mut(out, rows_by_task * width, |task, out| {
@@ -108,7 +129,9 @@ fn rotate_row_body<V: Lanes>(x: &[f32], angles: &[f32], inverse: bool, out: &mut
             let part = i..half.min(i + LANES);
             let load = |values: &[f32]| V::load_part(&values[part.clone()], 0.0);
             let (a, b, cos, sin) = (load(x0), load(x1), load(cosines), load(sines).mul(sign));
-            a.mul(cos).sub(b.mul(sin)).store_part(&mut out0[part.clone()]);
+            a.mul(cos)
+                .sub(b.mul(sin))
+                .store_part(&mut out0[part.clone()]);
             b.mul(cos).add(a.mul(sin)).store_part(&mut out1[part]);
         }
     }

@@ -22,7 +22,9 @@ pub(crate) fn scratch(len: usize) -> Scratch {
     let mut lines = KEPT
         .with_borrow_mut(|kept| {
             // The smallest that is large enough; else the largest, to be grown.
-            let fitting = (0..kept.len()).filter(|&i| kept[i].len() >= wanted).min_by_key(|&i| kept[i].len());
+            let fitting = (0..kept.len())
+                .filter(|&i| kept[i].len() >= wanted)
+                .min_by_key(|&i| kept[i].len());
             let chosen = fitting.or_else(|| (0..kept.len()).max_by_key(|&i| kept[i].len()));
             chosen.map(|i| kept.swap_remove(i))
         })

@@ -28,7 +28,10 @@ struct Head<'a> {
     out: *mut f32,
 }
 
-#[expect(clippy::too_many_arguments, reason = "each is a tensor of the operation")]
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a tensor of the operation"
+)]
 pub(super) fn run(
     shape: &AttentionShape,
     q: &[f32],
@@ -39,7 +42,14 @@ pub(super) fn run(
     out: &mut [f32],
     lse: &mut [f32],
 ) {
-    let AttentionShape { batch, q_len, k_len, heads, kv_heads, head_dim } = *shape;
+    let AttentionShape {
+        batch,
+        q_len,
+        k_len,
+        heads,
+        kv_heads,
+        head_dim,
+    } = *shape;
     if q.is_empty() || k.is_empty() {
         out.fill(0.0);
         lse.fill(f32::NEG_INFINITY);
@@ -121,7 +131,10 @@ fn head_rows_body<V: Product>(x: &Head<'_>, lse: &mut [f32]) {
         let ranges = &x.ranges[row..row + rows];
         let mut sums = [0.0; ROWS];
         for (i, [low, high]) in ranges.iter().enumerate() {
-            let scores = &mut scores[i * width + *low as usize..i * width + *high as usize];
+            let scores = &mut scores[i * width..(i + 1) * width];
+            scores[first..*low as usize].fill(0.0);
+            scores[*high as usize..last].fill(0.0);
+            let scores = &mut scores[*low as usize..*high as usize];
             let largest = largest_scaled::<V>(scores, x.scale);
             sums[i] = exponentiate::<V>(scores, x.scale, largest);
             lse[row + i] = (f64::from(largest) + f64::from(sums[i]).ln()) as f32;
@@ -133,7 +146,8 @@ fn head_rows_body<V: Product>(x: &Head<'_>, lse: &mut [f32]) {
             let out = unsafe { std::slice::from_raw_parts_mut(out.add(i * q_row), head_dim) };
             let factor = V::splat(1.0 / sum);
             for out in out.as_chunks_mut::<LANES>().0 {
-                V::load(out).mul(factor).store(out);
+                // Adding zero turns −0, which a sum that vanishes may or may not be, into 0.
+                V::load(out).mul(factor).add(V::splat(0.0)).store(out);
             }
         }
         row += rows;
@@ -162,8 +176,16 @@ fn score_rows<V: Product>(
                 &*here
             }
         };
-        let a = Walk { start: q_packed.as_ptr(), row: 1, step: ROWS };
-        let b = Walk { start: panel.as_ptr(), row: 0, step: PANEL };
+        let a = Walk {
+            start: q_packed.as_ptr(),
+            row: 1,
+            step: ROWS,
+        };
+        let b = Walk {
+            start: panel.as_ptr(),
+            row: 0,
+            step: PANEL,
+        };
         assert!((rows - 1) * width + key + PANEL <= scores.len());
         // SAFETY: the panels hold head_dim steps; the scores were checked.
         unsafe {
@@ -204,33 +226,64 @@ fn exponentiate<V: Product>(scores: &mut [f32], scale: f32, largest: f32) -> f32
     sum.add(V::load(&last)).sum()
 }
 
-/// Σ_j p_ij v_j for a block of rows: the keys that all share together, those before and after row by row.
+/// Σ_j p_ij v_j for a block of rows. Weights of keys outside a row's range are 0, and do no harm to its sum unless the
+/// value is infinite or NaN: then the keys that not all rows share are taken row by row.
 #[inline(always)]
-fn weigh_values<V: Product>(x: &Head<'_>, p: &[f32], width: usize, ranges: &[[u32; 2]], out: *mut f32) {
+fn weigh_values<V: Product>(
+    x: &Head<'_>,
+    p: &[f32],
+    width: usize,
+    ranges: &[[u32; 2]],
+    out: *mut f32,
+) {
     let (q_row, k_row) = (x.shape.q_row(), x.shape.k_row());
     let groups = x.shape.head_dim / LANES;
-    let low = ranges.iter().map(|r| r[0] as usize).max().unwrap_or(0);
-    let high = ranges.iter().map(|r| r[1] as usize).min().unwrap_or(0).max(low);
+    let lows = || ranges.iter().map(|r| r[0] as usize);
+    let highs = || ranges.iter().map(|r| r[1] as usize);
+    let (first, low) = (lows().min().unwrap_or(0), lows().max().unwrap_or(0));
+    let (high, last) = (highs().min().unwrap_or(0), highs().max().unwrap_or(0));
     let part = |row: usize, rows: usize, from: usize, to: usize, into: Into| {
-        if from < to || into == Into::Store {
-            let a = Walk { start: p[row * width + from..].as_ptr(), row: width, step: 1 };
-            let b = Walk { start: x.v.as_ptr().wrapping_add(from * k_row), row: 0, step: k_row };
-            // SAFETY: keys from..to are within the range of each of the rows, so their weights and values are there.
-            unsafe {
-                let out = out.add(row * q_row);
-                V::product(rows, groups, to.saturating_sub(from), a, b, out, q_row, into);
-            }
+        let a = Walk {
+            start: p[row * width + from..].as_ptr(),
+            row: width,
+            step: 1,
+        };
+        let b = Walk {
+            start: x.v.as_ptr().wrapping_add(from * k_row),
+            row: 0,
+            step: k_row,
+        };
+        // SAFETY: weights and values of keys from..to are there for each of the rows.
+        unsafe {
+            V::product(
+                rows,
+                groups,
+                to - from,
+                a,
+                b,
+                out.add(row * q_row),
+                q_row,
+                into,
+            );
         }
     };
-    if ranges.iter().all(|r| r[0] as usize == low) {
-        part(0, ranges.len(), low, high, Into::Store);
-    } else {
-        for (i, range) in ranges.iter().enumerate() {
-            part(i, 1, range[0] as usize, low.min(range[1] as usize), Into::Store);
-        }
-        part(0, ranges.len(), low, high, Into::Resume);
+    if finite::<V>(x, first, low.min(last)) && finite::<V>(x, high.max(first), last) {
+        return part(0, ranges.len(), first, last, Into::Store);
     }
     for (i, range) in ranges.iter().enumerate() {
-        part(i, 1, high.max(range[0] as usize), range[1] as usize, Into::Resume);
+        part(i, 1, range[0] as usize, range[1] as usize, Into::Store);
     }
+}
+
+/// Whether all values of keys `from..to` are finite.
+#[inline(always)]
+fn finite<V: Product>(x: &Head<'_>, from: usize, to: usize) -> bool {
+    let mut sum = V::splat(0.0);
+    for key in from..to {
+        let value = &x.v[key * x.shape.k_row()..][..x.shape.head_dim];
+        for value in value.as_chunks::<LANES>().0 {
+            sum = V::load(value).mul_add(V::splat(0.0), sum);
+        }
+    }
+    sum.sum() == 0.0
 }

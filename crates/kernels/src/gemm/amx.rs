@@ -28,7 +28,9 @@ pub(crate) fn available() -> bool {
     }
     let enabled: u32;
     // SAFETY: XGETBV is there, since the operating system uses XSAVE.
-    unsafe { asm!("xgetbv", in("ecx") 0, out("eax") enabled, out("edx") _, options(nomem, nostack)) };
+    unsafe {
+        asm!("xgetbv", in("ecx") 0, out("eax") enabled, out("edx") _, options(nomem, nostack))
+    };
     enabled & STATES == STATES && permitted()
 }
 
@@ -40,7 +42,10 @@ fn permitted() -> bool {
     let mut granted = 0_u64;
     // SAFETY: the first call only asks, the second writes 8 bytes to `granted`.
     let answers = unsafe {
-        [arch_prctl(ARCH_REQ_XCOMP_PERM, TILE_DATA), arch_prctl(ARCH_GET_XCOMP_PERM, (&raw mut granted) as u64)]
+        [
+            arch_prctl(ARCH_REQ_XCOMP_PERM, TILE_DATA),
+            arch_prctl(ARCH_GET_XCOMP_PERM, (&raw mut granted) as u64),
+        ]
     };
     answers == [0, 0] && granted >> TILE_DATA & 1 == 1
 }
@@ -113,7 +118,9 @@ pub(super) fn block(x: &Block<'_>) {
                 if let Some(bias) = x.bias {
                     for i in 0..rows {
                         let c = std::slice::from_raw_parts_mut(c.add(i * x.c_row), cols);
-                        c.iter_mut().zip(&bias[col..]).for_each(|(c, bias)| *c += bias);
+                        c.iter_mut()
+                            .zip(&bias[col..])
+                            .for_each(|(c, bias)| *c += bias);
                     }
                 }
             }
@@ -127,7 +134,15 @@ pub(super) fn block(x: &Block<'_>) {
 ///
 /// # Safety
 /// `rows` × `cols` of C from `c` on must be within the block `x`, and the panels hold `chunks` chunks.
-unsafe fn edge(chunks: usize, a: &[f32], b: &[f32], c: *mut f32, x: &Block<'_>, rows: usize, cols: usize) {
+unsafe fn edge(
+    chunks: usize,
+    a: &[f32],
+    b: &[f32],
+    c: *mut f32,
+    x: &Block<'_>,
+    rows: usize,
+    cols: usize,
+) {
     let mut aside = [[0.0_f32; PANEL]; PANEL];
     // SAFETY: the caller's promise.
     unsafe {
@@ -136,9 +151,18 @@ unsafe fn edge(chunks: usize, a: &[f32], b: &[f32], c: *mut f32, x: &Block<'_>, 
                 aside[..cols].copy_from_slice(std::slice::from_raw_parts(c.add(i * x.c_row), cols));
             }
         }
-        tile(chunks, a, b, aside.as_mut_ptr().cast(), PANEL, x.add, rows <= 16);
+        tile(
+            chunks,
+            a,
+            b,
+            aside.as_mut_ptr().cast(),
+            PANEL,
+            x.add,
+            rows <= 16,
+        );
         for (i, aside) in aside[..rows].iter().enumerate() {
-            std::slice::from_raw_parts_mut(c.add(i * x.c_row), cols).copy_from_slice(&aside[..cols]);
+            std::slice::from_raw_parts_mut(c.add(i * x.c_row), cols)
+                .copy_from_slice(&aside[..cols]);
         }
     }
 }
@@ -148,7 +172,15 @@ unsafe fn edge(chunks: usize, a: &[f32], b: &[f32], c: *mut f32, x: &Block<'_>, 
 ///
 /// # Safety
 /// The panels must hold `chunks` chunks, C the whole of 32×32, and the tiles must be configured.
-unsafe fn tile(chunks: usize, a: &[f32], b: &[f32], c: *mut f32, c_row: usize, resume: bool, upper_only: bool) {
+unsafe fn tile(
+    chunks: usize,
+    a: &[f32],
+    b: &[f32],
+    c: *mut f32,
+    c_row: usize,
+    resume: bool,
+    upper_only: bool,
+) {
     debug_assert!(a.len().min(b.len()) >= chunks * CHUNK * PANEL);
     let lower = c.wrapping_add(16 * c_row);
     let c_row = 4 * c_row;

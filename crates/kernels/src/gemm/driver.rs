@@ -41,26 +41,44 @@ impl Product<'_> {
     /// The blocks of k in order: (first, length).
     fn k_blocks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
         let (k, length) = (self.k, k_block(self.k));
-        (0..k).step_by(length).map(move |first| (first, length.min(k - first)))
+        (0..k)
+            .step_by(length)
+            .map(move |first| (first, length.min(k - first)))
     }
 
     fn panel_of_a(&self, row: usize, k0: usize, k: usize) -> Panel<'_> {
         let width = self.engine.panel_rows();
         let data = self.a.rows_from(row).cols_from(k0);
         let lanes = width.min(self.m - row);
-        Panel { data: data.data, lane_stride: data.row_stride, k_stride: data.col_stride, lanes, k, width }
+        Panel {
+            data: data.data,
+            lane_stride: data.row_stride,
+            k_stride: data.col_stride,
+            lanes,
+            k,
+            width,
+        }
     }
 
     fn panel_of_b(&self, col: usize, k0: usize, k: usize) -> Panel<'_> {
         let width = self.engine.panel_cols();
         let data = self.b.cols_from(col).rows_from(k0);
         let lanes = width.min(self.n - col);
-        Panel { data: data.data, lane_stride: data.col_stride, k_stride: data.row_stride, lanes, k, width }
+        Panel {
+            data: data.data,
+            lane_stride: data.col_stride,
+            k_stride: data.row_stride,
+            lanes,
+            k,
+            width,
+        }
     }
 
     /// The bias for columns from `col` on, when this is the last block of k.
     fn bias_from(&self, col: usize, k_end: usize) -> Option<&[f32]> {
-        self.bias.filter(|_| k_end == self.k).map(|bias| &bias[col..])
+        self.bias
+            .filter(|_| k_end == self.k)
+            .map(|bias| &bias[col..])
     }
 
     /// Bound by reading B once: every thread streams panels of B past all of A.
@@ -72,7 +90,11 @@ impl Product<'_> {
         let mut packed = scratch(block_words * self.k_blocks().count());
         for ((k0, k), out) in self.k_blocks().zip(packed.chunks_exact_mut(block_words)) {
             let words = engine.words(k);
-            for (panel, out) in out.chunks_exact_mut(words * height).take(panels).enumerate() {
+            for (panel, out) in out
+                .chunks_exact_mut(words * height)
+                .take(panels)
+                .enumerate()
+            {
                 engine.pack_a(self.panel_of_a(panel * height, k0, k), out);
             }
         }
@@ -113,7 +135,19 @@ impl Product<'_> {
                 let rows = ROUND_ROWS.min(self.m - row);
                 let cols = ROUND_COLS.min(self.n - col);
                 for (k0, k) in self.k_blocks() {
-                    self.round(&c, Span { first: row, len: rows }, Span { first: col, len: cols }, k0, k);
+                    self.round(
+                        &c,
+                        Span {
+                            first: row,
+                            len: rows,
+                        },
+                        Span {
+                            first: col,
+                            len: cols,
+                        },
+                        k0,
+                        k,
+                    );
                 }
             }
         }
@@ -127,12 +161,18 @@ impl Product<'_> {
         let words = engine.words(k);
         let pack_a = |first: usize, out: &mut [f32]| {
             for (panel, out) in out.chunks_exact_mut(words * height).enumerate() {
-                engine.pack_a(self.panel_of_a(rows.first + (first + panel) * height, k0, k), out);
+                engine.pack_a(
+                    self.panel_of_a(rows.first + (first + panel) * height, k0, k),
+                    out,
+                );
             }
         };
         let pack_b = |first: usize, out: &mut [f32]| {
             for (panel, out) in out.chunks_exact_mut(words * width).enumerate() {
-                engine.pack_b(self.panel_of_b(cols.first + (first + panel) * width, k0, k), out);
+                engine.pack_b(
+                    self.panel_of_b(cols.first + (first + panel) * width, k0, k),
+                    out,
+                );
             }
         };
         let block = |i: usize, a: &[f32], j: usize, b: &[f32]| {
@@ -179,10 +219,16 @@ fn share(panels: usize, most: usize) -> usize {
 }
 
 /// `panels` panels of `size` words, packed in parallel.
-fn packed_by_all(panels: usize, size: usize, pack: &(impl Fn(usize, &mut [f32]) + Sync)) -> Scratch {
+fn packed_by_all(
+    panels: usize,
+    size: usize,
+    pack: &(impl Fn(usize, &mut [f32]) + Sync),
+) -> Scratch {
     let mut packed = scratch(panels * size);
     let by_task = (PACKED_BY_TASK / size).max(1);
-    parallel_chunks_mut(&mut packed, by_task * size, |task, out| pack(task * by_task, out));
+    parallel_chunks_mut(&mut packed, by_task * size, |task, out| {
+        pack(task * by_task, out)
+    });
     packed
 }
 

@@ -29,7 +29,10 @@ pub(crate) fn pack(x: Panel<'_>, rounded: bool, out: &mut [f32]) {
         let at = p * x.k_stride;
         let (lanes, padding) = group.split_at_mut(x.lanes);
         if x.lane_stride == 1 {
-            lanes.iter_mut().zip(&x.data[at..]).for_each(|(out, value)| *out = round(*value));
+            lanes
+                .iter_mut()
+                .zip(&x.data[at..])
+                .for_each(|(out, value)| *out = round(*value));
         } else {
             for (lane, out) in lanes.iter_mut().enumerate() {
                 *out = round(x.data[at + lane * x.lane_stride]);

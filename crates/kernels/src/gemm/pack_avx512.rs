@@ -95,10 +95,18 @@ unsafe fn single(x: Panel<'_>, out: *mut f32) {
             } else {
                 for p in 0..x.k {
                     let mut group = [0.0; 16];
-                    for (i, value) in group.iter_mut().enumerate().take(x.lanes.saturating_sub(lane)) {
+                    for (i, value) in group
+                        .iter_mut()
+                        .enumerate()
+                        .take(x.lanes.saturating_sub(lane))
+                    {
                         *value = *data.wrapping_add(i * x.lane_stride + p * x.k_stride);
                     }
-                    _mm512_mask_storeu_ps(out.add(p * x.width), room, _mm512_loadu_ps(group.as_ptr()));
+                    _mm512_mask_storeu_ps(
+                        out.add(p * x.width),
+                        room,
+                        _mm512_loadu_ps(group.as_ptr()),
+                    );
                 }
             }
         }
@@ -124,7 +132,11 @@ unsafe fn pairs(x: Panel<'_>, out: *mut f32) {
                     let odd = _mm512_maskz_loadu_ps(odd, at.wrapping_add(x.k_stride));
                     let halves = as_integers(_mm512_cvtne2ps_pbh(odd, even));
                     let value = _mm512_castsi512_ps(_mm512_permutexvar_epi16(interleave, halves));
-                    _mm512_mask_storeu_ps(out.add(p * x.width + lane), first(x.width - lane), value);
+                    _mm512_mask_storeu_ps(
+                        out.add(p * x.width + lane),
+                        first(x.width - lane),
+                        value,
+                    );
                 }
             }
             return;
@@ -159,12 +171,19 @@ unsafe fn pairs(x: Panel<'_>, out: *mut f32) {
                     let mut group = [[0.0; 16]; 2];
                     for (half, group) in group.iter_mut().enumerate() {
                         let p = 2 * p + half;
-                        let lanes = if p < x.k { x.lanes.saturating_sub(lane) } else { 0 };
+                        let lanes = if p < x.k {
+                            x.lanes.saturating_sub(lane)
+                        } else {
+                            0
+                        };
                         for (i, value) in group.iter_mut().enumerate().take(lanes) {
                             *value = *data.wrapping_add(i * x.lane_stride + p * x.k_stride);
                         }
                     }
-                    let (even, odd) = (_mm512_loadu_ps(group[0].as_ptr()), _mm512_loadu_ps(group[1].as_ptr()));
+                    let (even, odd) = (
+                        _mm512_loadu_ps(group[0].as_ptr()),
+                        _mm512_loadu_ps(group[1].as_ptr()),
+                    );
                     let halves = as_integers(_mm512_cvtne2ps_pbh(odd, even));
                     let value = _mm512_castsi512_ps(_mm512_permutexvar_epi16(interleave, halves));
                     _mm512_mask_storeu_ps(out.add(p * x.width), room, value);
@@ -188,9 +207,14 @@ unsafe fn tiles(x: Panel<'_>, out: *mut f32) {
                     let at = data.wrapping_add(lane * x.lane_stride + p);
                     soon(at.wrapping_add(AHEAD_IN_ROW));
                     soon(at.wrapping_add(AHEAD_IN_ROW + 16));
-                    let (low, high) =
-                        (_mm512_maskz_loadu_ps(low, at), _mm512_maskz_loadu_ps(high, at.wrapping_add(16)));
-                    _mm512_storeu_si512(out.add(lane * 16).cast(), as_integers(_mm512_cvtne2ps_pbh(high, low)));
+                    let (low, high) = (
+                        _mm512_maskz_loadu_ps(low, at),
+                        _mm512_maskz_loadu_ps(high, at.wrapping_add(16)),
+                    );
+                    _mm512_storeu_si512(
+                        out.add(lane * 16).cast(),
+                        as_integers(_mm512_cvtne2ps_pbh(high, low)),
+                    );
                 }
                 for lane in x.lanes..x.width {
                     _mm512_storeu_ps(out.add(lane * 16), _mm512_setzero_ps());
@@ -201,9 +225,20 @@ unsafe fn tiles(x: Panel<'_>, out: *mut f32) {
                 // Words of 16 lanes, one row for each word; then turned over.
                 let mut words = [[0.0_f32; 16]; 16];
                 let lanes = x.lanes.saturating_sub(lane).min(16);
-                let part = Panel { data: &x.data[(lane * x.lane_stride + p * x.k_stride).min(x.data.len())..], ..x };
+                let part = Panel {
+                    data: &x.data[(lane * x.lane_stride + p * x.k_stride).min(x.data.len())..],
+                    ..x
+                };
                 if lanes > 0 {
-                    pairs(Panel { lanes, k: 32.min(x.k - p), width: 16, ..part }, words.as_mut_ptr().cast());
+                    pairs(
+                        Panel {
+                            lanes,
+                            k: 32.min(x.k - p),
+                            width: 16,
+                            ..part
+                        },
+                        words.as_mut_ptr().cast(),
+                    );
                 }
                 let columns = transpose(words.map(|row| _mm512_loadu_ps(row.as_ptr())));
                 for (i, column) in columns.into_iter().enumerate() {
@@ -248,8 +283,14 @@ pub(super) fn transpose(r: [__m512; 16]) -> [__m512; 16] {
     let mut out = t;
     for i in 0..4 {
         let (a, b, c, d) = (t[i], t[i + 4], t[i + 8], t[i + 12]);
-        let (ab0, ab1) = (_mm512_shuffle_f32x4::<0x88>(a, b), _mm512_shuffle_f32x4::<0xdd>(a, b));
-        let (cd0, cd1) = (_mm512_shuffle_f32x4::<0x88>(c, d), _mm512_shuffle_f32x4::<0xdd>(c, d));
+        let (ab0, ab1) = (
+            _mm512_shuffle_f32x4::<0x88>(a, b),
+            _mm512_shuffle_f32x4::<0xdd>(a, b),
+        );
+        let (cd0, cd1) = (
+            _mm512_shuffle_f32x4::<0x88>(c, d),
+            _mm512_shuffle_f32x4::<0xdd>(c, d),
+        );
         out[i] = _mm512_shuffle_f32x4::<0x88>(ab0, cd0);
         out[i + 4] = _mm512_shuffle_f32x4::<0x88>(ab1, cd1);
         out[i + 8] = _mm512_shuffle_f32x4::<0xdd>(ab0, cd0);

@@ -92,7 +92,11 @@ pub(crate) unsafe fn tile<D: Arithmetic, const MR: usize, const NV: usize>(
             // SAFETY: within the bounds promised by the caller.
             unsafe {
                 let at = c.add(i * c_row + j * LANES);
-                if into == Into::Add { D::V::read(at).add(sum).write(at) } else { sum.write(at) }
+                if into == Into::Add {
+                    D::V::read(at).add(sum).write(at)
+                } else {
+                    sum.write(at)
+                }
             }
         }
     }
@@ -103,7 +107,6 @@ pub(crate) unsafe fn tile<D: Arithmetic, const MR: usize, const NV: usize>(
 /// # Safety
 /// As [`tile`], with `rows` in place of MR.
 #[inline(always)]
-#[expect(clippy::too_many_arguments, reason = "inlined into hot loops, where a struct would hide the constants")]
 pub(crate) unsafe fn tile_rows<D: Arithmetic, const MAX: usize, const NV: usize>(
     mut rows: usize,
     words: usize,
@@ -164,11 +167,19 @@ pub(crate) fn block<D: Arithmetic, const MR: usize, const NV: usize>(x: &Block<'
     for (panel, b) in x.b.chunks_exact(x.words * width).enumerate() {
         let col = panel * width;
         let cols = width.min(x.cols - col);
-        let b = Walk { start: b.as_ptr(), row: 0, step: width };
+        let b = Walk {
+            start: b.as_ptr(),
+            row: 0,
+            step: width,
+        };
         for (panel, a) in x.a.chunks_exact(x.words * MR).enumerate() {
             let row = panel * MR;
             let rows = MR.min(x.rows - row);
-            let a = Walk { start: a.as_ptr(), row: 1, step: MR };
+            let a = Walk {
+                start: a.as_ptr(),
+                row: 1,
+                step: MR,
+            };
             // SAFETY: the panels hold `words` steps; rows and columns are within the block of C that the driver lent.
             unsafe {
                 let c = x.c.add(row * x.c_row + col);
@@ -178,7 +189,15 @@ pub(crate) fn block<D: Arithmetic, const MR: usize, const NV: usize>(x: &Block<'
                     tile_rows::<D, MR, NV>(rows, x.words, a, b, c, x.c_row, into);
                 } else {
                     let mut edge = [[0.0_f32; 64]; 16];
-                    tile_rows::<D, MR, NV>(rows, x.words, a, b, edge.as_mut_ptr().cast(), 64, Into::Store);
+                    tile_rows::<D, MR, NV>(
+                        rows,
+                        x.words,
+                        a,
+                        b,
+                        edge.as_mut_ptr().cast(),
+                        64,
+                        Into::Store,
+                    );
                     for (i, edge) in edge[..rows].iter().enumerate() {
                         for (j, sum) in edge[..cols].iter().enumerate() {
                             let at = c.add(i * x.c_row + j);
@@ -189,7 +208,9 @@ pub(crate) fn block<D: Arithmetic, const MR: usize, const NV: usize>(x: &Block<'
                 if let Some(bias) = x.bias {
                     for i in 0..rows {
                         let c = std::slice::from_raw_parts_mut(c.add(i * x.c_row), cols);
-                        c.iter_mut().zip(&bias[col..]).for_each(|(c, bias)| *c += bias);
+                        c.iter_mut()
+                            .zip(&bias[col..])
+                            .for_each(|(c, bias)| *c += bias);
                     }
                 }
             }
@@ -204,7 +225,16 @@ pub(crate) trait Product: Lanes {
     /// # Safety
     /// As [`tile`], with `rows` in place of MR and `groups` in place of NV.
     #[expect(clippy::too_many_arguments, reason = "the shape of a BLAS call")]
-    unsafe fn product(rows: usize, groups: usize, words: usize, a: Walk, b: Walk, c: *mut f32, c_row: usize, into: Into);
+    unsafe fn product(
+        rows: usize,
+        groups: usize,
+        words: usize,
+        a: Walk,
+        b: Walk,
+        c: *mut f32,
+        c_row: usize,
+        into: Into,
+    );
 }
 
 macro_rules! product {
@@ -261,4 +291,9 @@ product!(crate::lanes::Portable, 2, 1);
 #[cfg(target_arch = "x86_64")]
 product!(crate::lanes::Avx2, 6, 1, "avx2,fma");
 #[cfg(target_arch = "x86_64")]
-product!(crate::lanes::Avx512, 12, 2, "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma");
+product!(
+    crate::lanes::Avx512,
+    12,
+    2,
+    "avx512f,avx512bw,avx512dq,avx512vl,avx2,fma"
+);

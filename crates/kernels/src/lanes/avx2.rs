@@ -112,7 +112,10 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn round(self) -> Self {
         const NEAREST: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
-        Self(simd!(_mm256_round_ps::<NEAREST>(self.0)), simd!(_mm256_round_ps::<NEAREST>(self.1)))
+        Self(
+            simd!(_mm256_round_ps::<NEAREST>(self.0)),
+            simd!(_mm256_round_ps::<NEAREST>(self.1)),
+        )
     }
     #[inline(always)]
     fn scale(self, n: Self) -> Self {
@@ -126,7 +129,10 @@ impl Lanes for Avx2 {
     #[inline(always)]
     fn with_sign_of(self, sign: Self) -> Self {
         let minus = Self::splat(-0.0);
-        let (size, sign) = (both!(_mm256_andnot_ps, minus, self), both!(_mm256_and_ps, minus, sign));
+        let (size, sign) = (
+            both!(_mm256_andnot_ps, minus, self),
+            both!(_mm256_and_ps, minus, sign),
+        );
         both!(_mm256_or_ps, size, sign)
     }
     #[inline(always)]
@@ -137,6 +143,8 @@ impl Lanes for Avx2 {
     fn largest(self) -> f32 {
         let mut lanes = [0.0; LANES];
         self.store(&mut lanes);
-        lanes.into_iter().fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b })
+        lanes
+            .into_iter()
+            .fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b })
     }
 }

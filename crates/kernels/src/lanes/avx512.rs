@@ -38,7 +38,11 @@ impl Lanes for Avx512 {
     #[inline(always)]
     fn load_part(x: &[f32], fill: f32) -> Self {
         let mask = first(x.len());
-        Self(simd!(_mm512_mask_loadu_ps(_mm512_set1_ps(fill), mask, x.as_ptr())))
+        Self(simd!(_mm512_mask_loadu_ps(
+            _mm512_set1_ps(fill),
+            mask,
+            x.as_ptr()
+        )))
     }
     #[inline(always)]
     fn store_part(self, out: &mut [f32]) {
@@ -79,7 +83,9 @@ impl Lanes for Avx512 {
     }
     #[inline(always)]
     fn round(self) -> Self {
-        Self(simd!(_mm512_roundscale_ps::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(self.0)))
+        Self(simd!(_mm512_roundscale_ps::<
+            { _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC },
+        >(self.0)))
     }
     #[inline(always)]
     fn scale(self, n: Self) -> Self {
@@ -93,13 +99,19 @@ impl Lanes for Avx512 {
     fn with_sign_of(self, sign: Self) -> Self {
         Self(simd!({
             let minus = _mm512_set1_ps(-0.0);
-            _mm512_or_ps(_mm512_andnot_ps(minus, self.0), _mm512_and_ps(minus, sign.0))
+            _mm512_or_ps(
+                _mm512_andnot_ps(minus, self.0),
+                _mm512_and_ps(minus, sign.0),
+            )
         }))
     }
     #[inline(always)]
     fn sum(self) -> f32 {
         simd!({
-            let eight = _mm256_add_ps(_mm512_castps512_ps256(self.0), _mm512_extractf32x8_ps::<1>(self.0));
+            let eight = _mm256_add_ps(
+                _mm512_castps512_ps256(self.0),
+                _mm512_extractf32x8_ps::<1>(self.0),
+            );
             super::avx2::sum_of_eight(eight)
         })
     }

@@ -108,6 +108,8 @@ impl Lanes for Portable {
     }
     #[inline(always)]
     fn largest(self) -> f32 {
-        self.0.into_iter().fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b })
+        self.0
+            .into_iter()
+            .fold(f32::NEG_INFINITY, |a, b| if a > b { a } else { b })
     }
 }

@@ -17,7 +17,14 @@ const SCALE: f32 = 0.3;
 
 /// kind 0: causal; 1: packed documents of 7 keys; 2: a window of 5; 3: anything, empty ranges too.
 fn case(shape: AttentionShape, kind: u64, seed: u64) -> Case {
-    let AttentionShape { batch, q_len, k_len, heads, kv_heads, head_dim } = shape;
+    let AttentionShape {
+        batch,
+        q_len,
+        k_len,
+        heads,
+        kv_heads,
+        head_dim,
+    } = shape;
     let range = |i: usize| {
         let end = (i % q_len + 1 + k_len.saturating_sub(q_len)).min(k_len) as u32;
         match kind {
@@ -31,7 +38,10 @@ fn case(shape: AttentionShape, kind: u64, seed: u64) -> Case {
             }
         }
     };
-    let (queries, keys) = (batch * q_len * heads * head_dim, batch * k_len * kv_heads * head_dim);
+    let (queries, keys) = (
+        batch * q_len * heads * head_dim,
+        batch * k_len * kv_heads * head_dim,
+    );
     Case {
         shape,
         q: values(queries, seed),
@@ -43,30 +53,58 @@ fn case(shape: AttentionShape, kind: u64, seed: u64) -> Case {
 }
 
 fn forward(case: &Case) -> (Vec<f32>, Vec<f32>) {
-    let Case { shape, q, k, v, ranges, .. } = case;
-    let (mut out, mut lse) = (vec![7.0; q.len()], vec![7.0; shape.batch * shape.heads * shape.q_len]);
+    let Case {
+        shape,
+        q,
+        k,
+        v,
+        ranges,
+        ..
+    } = case;
+    let (mut out, mut lse) = (
+        vec![7.0; q.len()],
+        vec![7.0; shape.batch * shape.heads * shape.q_len],
+    );
     attention_forward(shape, q, k, v, ranges, SCALE, &mut out, &mut lse);
     (out, lse)
 }
 
 fn backward(case: &Case) -> [Vec<f32>; 3] {
-    let Case { shape, q, k, v, dout, ranges } = case;
+    let Case {
+        shape,
+        q,
+        k,
+        v,
+        dout,
+        ranges,
+    } = case;
     let (out, lse) = forward(case);
     let (mut dq, mut dk, mut dv) = (vec![7.0; q.len()], vec![7.0; k.len()], vec![7.0; k.len()]);
-    attention_backward(shape, q, k, v, &out, dout, &lse, ranges, SCALE, &mut dq, &mut dk, &mut dv);
+    attention_backward(
+        shape, q, k, v, &out, dout, &lse, ranges, SCALE, &mut dq, &mut dk, &mut dv,
+    );
     [dq, dk, dv]
 }
 
 fn shapes() -> impl Strategy<Value = AttentionShape> {
-    (1_usize..3, 1_usize..60, 0_usize..60, 1_usize..3, 1_usize..3, prop::sample::select(vec![1, 6, 16, 24, 32, 48, 64]))
-        .prop_map(|(batch, q_len, more, kv_heads, group, head_dim)| AttentionShape {
-            batch,
-            q_len,
-            k_len: q_len + more,
-            heads: kv_heads * group,
-            kv_heads,
-            head_dim,
-        })
+    (
+        1_usize..3,
+        1_usize..60,
+        0_usize..60,
+        1_usize..3,
+        1_usize..3,
+        prop::sample::select(vec![1, 6, 16, 24, 32, 48, 64]),
+    )
+        .prop_map(
+            |(batch, q_len, more, kv_heads, group, head_dim)| AttentionShape {
+                batch,
+                q_len,
+                k_len: q_len + more,
+                heads: kv_heads * group,
+                kv_heads,
+                head_dim,
+            },
+        )
 }
 
 proptest! {
@@ -140,11 +178,27 @@ proptest! {
 #[test]
 fn long_sequences_agree_with_the_plain_version() {
     for kind in 0..3 {
-        let shape = AttentionShape { batch: 2, q_len: 300, k_len: 333, heads: 2, kv_heads: 1, head_dim: 32 };
+        let shape = AttentionShape {
+            batch: 2,
+            q_len: 300,
+            k_len: 333,
+            heads: 2,
+            kv_heads: 1,
+            head_dim: 32,
+        };
         let case = case(shape, kind, 5);
-        let (q, k, v, dout) = (wide(&case.q), wide(&case.k), wide(&case.v), wide(&case.dout));
+        let (q, k, v, dout) = (
+            wide(&case.q),
+            wide(&case.k),
+            wide(&case.v),
+            wide(&case.dout),
+        );
         let loss = |q: &[f64], k: &[f64], v: &[f64]| -> f64 {
-            reference::attention(&shape, q, k, v, &case.ranges, f64::from(SCALE)).iter().zip(&dout).map(|(a, b)| a * b).sum()
+            reference::attention(&shape, q, k, v, &case.ranges, f64::from(SCALE))
+                .iter()
+                .zip(&dout)
+                .map(|(a, b)| a * b)
+                .sum()
         };
         let [dq, dk, dv] = backward(&case);
         // A few elements: each difference costs two whole passes.
@@ -155,7 +209,11 @@ fn long_sequences_agree_with_the_plain_version() {
                     at[i] = x[0];
                     loss(&at)
                 })[0];
-                assert!((f64::from(got[i]) - slope).abs() < 1e-4, "{name}[{i}], kind {kind}: {} for {slope}", got[i]);
+                assert!(
+                    (f64::from(got[i]) - slope).abs() < 1e-4,
+                    "{name}[{i}], kind {kind}: {} for {slope}",
+                    got[i]
+                );
             }
         };
         check("dq", &dq, &q, &|q| loss(q, &k, &v));
@@ -166,7 +224,14 @@ fn long_sequences_agree_with_the_plain_version() {
 
 #[test]
 fn threads_do_not_matter() {
-    let shape = AttentionShape { batch: 2, q_len: 260, k_len: 260, heads: 4, kv_heads: 2, head_dim: 32 };
+    let shape = AttentionShape {
+        batch: 2,
+        q_len: 260,
+        k_len: 260,
+        heads: 4,
+        kv_heads: 2,
+        head_dim: 32,
+    };
     let case = case(shape, 1, 8);
     same_for_any_threads(|| bits(&forward(&case).0));
     same_for_any_threads(|| backward(&case).map(|x| bits(&x)));

@@ -16,7 +16,9 @@ fn apply(f: fn(&[f32], &mut [f32]), x: &[f32]) -> Vec<f32> {
 
 /// Largest relative error of `f` over a dense grid of `low..high`.
 fn worst(f: fn(&[f32], &mut [f32]), exact: fn(f64) -> f64, low: f32, high: f32) -> f64 {
-    let x: Vec<f32> = (0..200_003).map(|i| low + (high - low) * i as f32 / 200_003.0).collect();
+    let x: Vec<f32> = (0..200_003)
+        .map(|i| low + (high - low) * i as f32 / 200_003.0)
+        .collect();
     let errors = apply(f, &x).into_iter().zip(&x).map(|(got, &x)| {
         let expected = exact(f64::from(x));
         ((f64::from(got) - expected) / expected).abs()
@@ -35,16 +37,40 @@ fn functions_are_accurate_to_about_two_units_in_the_last_place() {
 
 #[test]
 fn functions_are_right_at_the_ends_and_at_zero() {
-    let ends = [f32::NEG_INFINITY, -1e30, -0.0, 0.0, 1e30, f32::INFINITY, f32::NAN];
-    assert_eq!(apply(exp_slice, &ends)[..6], [0.0, 0.0, 1.0, 1.0, f32::INFINITY, f32::INFINITY]);
-    assert_eq!(apply(sigmoid_slice, &ends)[..6], [0.0, 0.0, 0.5, 0.5, 1.0, 1.0]);
-    assert_eq!(bits(&apply(tanh_slice, &ends)[..6]), bits(&[-1.0, -1.0, -0.0, 0.0, 1.0, 1.0]));
+    let ends = [
+        f32::NEG_INFINITY,
+        -1e30,
+        -0.0,
+        0.0,
+        1e30,
+        f32::INFINITY,
+        f32::NAN,
+    ];
+    assert_eq!(
+        apply(exp_slice, &ends)[..6],
+        [0.0, 0.0, 1.0, 1.0, f32::INFINITY, f32::INFINITY]
+    );
+    assert_eq!(
+        apply(sigmoid_slice, &ends)[..6],
+        [0.0, 0.0, 0.5, 0.5, 1.0, 1.0]
+    );
+    assert_eq!(
+        bits(&apply(tanh_slice, &ends)[..6]),
+        bits(&[-1.0, -1.0, -0.0, 0.0, 1.0, 1.0])
+    );
     for f in [exp_slice, sigmoid_slice, tanh_slice, gelu_forward] {
         assert!(apply(f, &ends)[6].is_nan());
     }
-    assert_eq!(apply(gelu_forward, &ends)[..6], [0.0, 0.0, 0.0, 0.0, 1e30, f32::INFINITY]);
+    assert_eq!(
+        apply(gelu_forward, &ends)[..6],
+        [0.0, 0.0, 0.0, 0.0, 1e30, f32::INFINITY]
+    );
     // Near the end of the subnormal numbers, too.
-    assert_close(&apply(exp_slice, &[-100.0, 88.72]), &[(-100.0_f64).exp(), f64::from(88.72_f32).exp()], 1e-6);
+    assert_close(
+        &apply(exp_slice, &[-100.0, 88.72]),
+        &[(-100.0_f64).exp(), f64::from(88.72_f32).exp()],
+        1e-6,
+    );
 }
 
 proptest! {

@@ -13,10 +13,26 @@ fn bf16(x: f32) -> f32 {
 /// A matrix in one of four layouts: row-major, column-major, each plain or with gaps.
 fn layout(kind: usize, rows: usize, cols: usize, data: &[f32]) -> Mat<'_> {
     match kind {
-        0 => Mat { data, row_stride: cols, col_stride: 1 },
-        1 => Mat { data, row_stride: 1, col_stride: rows },
-        2 => Mat { data, row_stride: cols + 3, col_stride: 1 },
-        _ => Mat { data, row_stride: 2, col_stride: 2 * rows + 1 },
+        0 => Mat {
+            data,
+            row_stride: cols,
+            col_stride: 1,
+        },
+        1 => Mat {
+            data,
+            row_stride: 1,
+            col_stride: rows,
+        },
+        2 => Mat {
+            data,
+            row_stride: cols + 3,
+            col_stride: 1,
+        },
+        _ => Mat {
+            data,
+            row_stride: 2,
+            col_stride: 2 * rows + 1,
+        },
     }
 }
 
@@ -74,12 +90,35 @@ fn a_row_of_a_large_product_has_the_bits_of_a_small_one() {
         let (a, b) = (values(m * k, 1), values(n * k, 2));
         let b = Mat::row_major(&b, k).transposed();
         let mut all = vec![0.0; m * n];
-        matmul(precision, m, n, k, Mat::row_major(&a, k), b, &mut all, false, None);
+        matmul(
+            precision,
+            m,
+            n,
+            k,
+            Mat::row_major(&a, k),
+            b,
+            &mut all,
+            false,
+            None,
+        );
         for rows in [1, 3, 8, 13, 47, 49, 200] {
             let first = 4096 - rows - 7;
             let mut some = vec![0.0; rows * n];
-            matmul(precision, rows, n, k, Mat::row_major(&a[first * k..], k), b, &mut some, false, None);
-            assert!(bits(&some) == bits(&all[first * n..(first + rows) * n]), "{rows} rows, {precision:?}");
+            matmul(
+                precision,
+                rows,
+                n,
+                k,
+                Mat::row_major(&a[first * k..], k),
+                b,
+                &mut some,
+                false,
+                None,
+            );
+            assert!(
+                bits(&some) == bits(&all[first * n..(first + rows) * n]),
+                "{rows} rows, {precision:?}"
+            );
         }
     }
 }
@@ -91,7 +130,17 @@ fn threads_do_not_matter() {
             let (a, b) = (values(m * k, 3), values(k * n, 4));
             same_for_any_threads(|| {
                 let mut c = vec![0.0; m * n];
-                matmul(precision, m, n, k, Mat::row_major(&a, k), Mat::row_major(&b, n), &mut c, false, None);
+                matmul(
+                    precision,
+                    m,
+                    n,
+                    k,
+                    Mat::row_major(&a, k),
+                    Mat::row_major(&b, n),
+                    &mut c,
+                    false,
+                    None,
+                );
                 bits(&c)
             });
         }
@@ -108,11 +157,29 @@ fn nan_and_infinity_reach_their_row_or_column_and_no_other() {
             a[k + 3] = f32::INFINITY;
             b[44 * n + 36] = f32::NAN;
             let mut c = vec![0.0; m * n];
-            matmul(precision, m, n, k, Mat::row_major(&a, k), Mat::row_major(&b, n), &mut c, false, None);
+            matmul(
+                precision,
+                m,
+                n,
+                k,
+                Mat::row_major(&a, k),
+                Mat::row_major(&b, n),
+                &mut c,
+                false,
+                None,
+            );
             for (i, c) in c.iter().enumerate() {
                 let (row, col) = (i / n, i % n);
-                assert_eq!(c.is_nan(), row == 2 || col == 36, "({row}, {col}) = {c}, {precision:?}");
-                assert_eq!(c.is_infinite(), row == 1 && col != 36, "({row}, {col}) = {c}, {precision:?}");
+                assert_eq!(
+                    c.is_nan(),
+                    row == 2 || col == 36,
+                    "({row}, {col}) = {c}, {precision:?}"
+                );
+                assert_eq!(
+                    c.is_infinite(),
+                    row == 1 && col != 36,
+                    "({row}, {col}) = {c}, {precision:?}"
+                );
             }
         }
     }
@@ -123,5 +190,15 @@ fn nan_and_infinity_reach_their_row_or_column_and_no_other() {
 fn a_view_past_its_data_is_refused() {
     let mut c = [0.0; 16];
     let a = [0.0; 15];
-    matmul(Precision::F32, 4, 4, 4, Mat::row_major(&a, 4), Mat::row_major(&a, 4), &mut c, false, None);
+    matmul(
+        Precision::F32,
+        4,
+        4,
+        4,
+        Mat::row_major(&a, 4),
+        Mat::row_major(&a, 4),
+        &mut c,
+        false,
+        None,
+    );
 }

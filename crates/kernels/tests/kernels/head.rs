@@ -13,16 +13,50 @@ struct Case {
 }
 
 fn case(rows: usize, dim: usize, vocab: usize, seed: u64) -> Case {
-    let targets = (0..rows as u64).map(|i| ((seed % 1000 + i * 7919) % vocab as u64) as u32).collect();
-    let weights = (0..rows).map(|i| if i % 3 == 1 { 0.0 } else { 0.25 + (i % 5) as f32 / 8.0 }).collect();
-    Case { hidden: values(rows * dim, seed), weight: values(vocab * dim, seed ^ 1), targets, weights }
+    let targets = (0..rows as u64)
+        .map(|i| ((seed % 1000 + i * 7919) % vocab as u64) as u32)
+        .collect();
+    let weights = (0..rows)
+        .map(|i| {
+            if i % 3 == 1 {
+                0.0
+            } else {
+                0.25 + (i % 5) as f32 / 8.0
+            }
+        })
+        .collect();
+    Case {
+        hidden: values(rows * dim, seed),
+        weight: values(vocab * dim, seed ^ 1),
+        targets,
+        weights,
+    }
 }
 
 /// Losses, then gradients of the hidden states and of the weight.
 fn run(case: &Case, precision: Precision, z_loss: f32) -> [Vec<f32>; 3] {
-    let Case { hidden, weight, targets, weights } = case;
-    let (mut dh, mut dw, mut losses) = (vec![7.0; hidden.len()], vec![7.0; weight.len()], vec![7.0; targets.len()]);
-    lm_loss_forward_backward(precision, hidden, weight, targets, weights, z_loss, &mut dh, &mut dw, &mut losses);
+    let Case {
+        hidden,
+        weight,
+        targets,
+        weights,
+    } = case;
+    let (mut dh, mut dw, mut losses) = (
+        vec![7.0; hidden.len()],
+        vec![7.0; weight.len()],
+        vec![7.0; targets.len()],
+    );
+    lm_loss_forward_backward(
+        precision,
+        hidden,
+        weight,
+        targets,
+        weights,
+        z_loss,
+        &mut dh,
+        &mut dw,
+        &mut losses,
+    );
     [losses, dh, dw]
 }
 
@@ -83,11 +117,18 @@ fn many_rows_are_handled_in_parts() {
     let mut sum = vec![0.0_f64; dw.len()];
     for first in (0..2500).step_by(500) {
         let dw = &run(&part(first..first + 500, &case), Precision::F32, 0.0)[2];
-        sum.iter_mut().zip(dw).for_each(|(sum, dw)| *sum += f64::from(*dw));
+        sum.iter_mut()
+            .zip(dw)
+            .for_each(|(sum, dw)| *sum += f64::from(*dw));
     }
     assert_close(&dw, &sum, 1e-4);
     case.weights.fill(0.0);
-    assert!(run(&case, Precision::F32, 0.0).iter().flatten().all(|&x| x == 0.0));
+    assert!(
+        run(&case, Precision::F32, 0.0)
+            .iter()
+            .flatten()
+            .all(|&x| x == 0.0)
+    );
 }
 
 #[test]

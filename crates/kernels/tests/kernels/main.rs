@@ -34,7 +34,10 @@ fn assert_close(got: &[f32], expected: &[f64], tolerance: f64) {
     assert_eq!(got.len(), expected.len());
     for (i, (&got, &expected)) in got.iter().zip(expected).enumerate() {
         let error = (f64::from(got) - expected).abs() / expected.abs().max(1.0);
-        assert!(error <= tolerance, "element {i}: got {got}, expected {expected}, error {error:e}");
+        assert!(
+            error <= tolerance,
+            "element {i}: got {got}, expected {expected}, error {error:e}"
+        );
     }
 }
 
@@ -42,11 +45,16 @@ fn assert_close(got: &[f32], expected: &[f64], tolerance: f64) {
 #[track_caller]
 fn same_for_any_threads<T: PartialEq + std::fmt::Debug>(f: impl Fn() -> T) {
     static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
-    let _guard = ONE_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _guard = ONE_AT_A_TIME
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
     kernels::pool::set_threads(1);
     let alone = f();
     kernels::pool::set_threads(3);
     let together = f();
     kernels::pool::set_threads(2);
-    assert!(alone == together, "results differ between one thread and three");
+    assert!(
+        alone == together,
+        "results differ between one thread and three"
+    );
 }

@@ -15,7 +15,12 @@ struct Case {
 
 fn case(rows: usize, dim: usize, seed: u64) -> Case {
     let n = rows * dim;
-    Case { x: values(n, seed), w: values(dim, seed ^ 1), b: values(dim, seed ^ 2), dy: values(n, seed ^ 3) }
+    Case {
+        x: values(n, seed),
+        w: values(dim, seed ^ 1),
+        b: values(dim, seed ^ 2),
+        dy: values(n, seed ^ 3),
+    }
 }
 
 /// Output, then gradients of x and of the weight.

@@ -10,7 +10,11 @@ fn every_task_runs_once() {
         parallel_for(tasks, |i| {
             counts[i].fetch_add(1, Ordering::Relaxed);
         });
-        assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1));
+        assert!(
+            counts
+                .iter()
+                .all(|count| count.load(Ordering::Relaxed) == 1)
+        );
     }
 }
 
@@ -45,7 +49,11 @@ fn a_panic_reaches_the_caller_and_the_pool_lives_on() {
     for _ in 0..50 {
         let outcome = catch_unwind(|| parallel_for(64, |i| assert!(i != 40, "task forty")));
         let payload = outcome.expect_err("the panic is passed on");
-        assert!(payload.downcast_ref::<&str>().is_some_and(|text| text.contains("task forty")));
+        assert!(
+            payload
+                .downcast_ref::<&str>()
+                .is_some_and(|text| text.contains("task forty"))
+        );
         every_task_runs_once();
     }
 }
