@@ -23,8 +23,21 @@ fn page(context: usize, change: impl FnOnce(&mut serve::Config)) -> Option<(Brow
     Some((browser, server))
 }
 
-fn ready(browser: &Browser) {
+/// Waits for the models, and has the page ask for answers of this length: one of random weights does not know when to
+/// stop.
+fn ready(browser: &Browser, tokens: usize) {
     browser.find("#send:not(:disabled)");
+    let limited = "{ ...JSON.parse(options.body), ignore_eos: true, max_tokens: TOKENS, seed: 3 }";
+    browser.script(
+        &"const dial = document.getElementById('temperature');
+          dial.value = '1.5';
+          dial.dispatchEvent(new Event('input'));
+          const real = window.fetch;
+          window.fetch = (path, options) => real(path, path.includes('chat')
+              ? { ...options, body: JSON.stringify(LIMITED) } : options);"
+            .replace("LIMITED", limited)
+            .replace("TOKENS", &tokens.to_string()),
+    );
 }
 
 /// Asks, waits for the whole answer, and returns it.
@@ -39,14 +52,14 @@ fn ask(browser: &Browser, question: &str) -> String {
 #[test]
 fn a_reader_asks_rates_and_corrects() {
     let Some((browser, server)) = page(CONTEXT, |_| {}) else { return };
-    ready(&browser);
+    ready(&browser, 24);
     browser.picture("empty");
-    let question = "What does the <b>regulator</b> cost?\u{E008}";
+    let question = "What does the <b>regulator</b> cost?";
     let first = ask(&browser, "Is the reef open?");
-    let answer = ask(&browser, question.trim_end_matches('\u{E008}'));
+    let answer = ask(&browser, question);
     assert!(!first.is_empty() && !answer.is_empty());
     let turns: Vec<String> = browser.all(".turn.user .text").iter().map(|turn| turn.text()).collect();
-    assert_eq!(turns, ["Is the reef open?", "What does the <b>regulator</b> cost?"], "markup is shown, not obeyed");
+    assert_eq!(turns, ["Is the reef open?", question], "markup is shown, not obeyed");
     browser.picture("answer");
 
     browser.all(".turn.assistant .thumb[aria-label='Good answer']")[0].click();
@@ -80,7 +93,7 @@ fn a_reader_asks_rates_and_corrects() {
 #[test]
 fn what_a_model_or_a_person_says_is_never_markup() {
     let Some((browser, server)) = page(CONTEXT, |_| {}) else { return };
-    ready(&browser);
+    ready(&browser, 24);
     let attack = "<img src=x onerror=\"document.title='owned'\"><script>document.title='owned'</script>";
     // The server's answer is replaced on its way, so that it surely holds markup.
     let event = json!({"id": "chatcmpl-x", "choices": [{"index": 0, "delta": {"content": attack}}]});
@@ -96,7 +109,7 @@ fn what_a_model_or_a_person_says_is_never_markup() {
 #[test]
 fn settings_reach_the_model_and_a_new_chat_forgets() {
     let Some((browser, server)) = page(CONTEXT, |_| {}) else { return };
-    ready(&browser);
+    ready(&browser, 24);
     browser.find(".settings summary").click();
     browser.find("#system").type_in("Be brief.");
     browser.script(
@@ -120,12 +133,19 @@ fn settings_reach_the_model_and_a_new_chat_forgets() {
 #[test]
 fn an_answer_can_be_stopped_and_an_error_is_told() {
     let Some((browser, _server)) = page(4096, |_| {}) else { return };
-    ready(&browser);
+    ready(&browser, 3900);
+    // The page's own eyes are quicker than the driver's: it presses the button at the first text.
+    browser.script(
+        "const conversation = document.getElementById('conversation');
+         new MutationObserver(() => {
+             if (conversation.querySelector('.assistant .text')?.textContent) document.getElementById('stop').click();
+         }).observe(conversation, { childList: true, subtree: true, characterData: true });",
+    );
     browser.find("#question").type_in(&format!("Go on{ENTER}"));
-    browser.until("some text", || (!browser.find(".turn.assistant .text").text().is_empty()).then_some(()));
-    browser.find("#stop").click();
     browser.find("#send:not([hidden])");
     assert_eq!(browser.find(".facts").text(), "stopped");
+    let kept = browser.find(".turn.assistant .text").text();
+    assert!(kept.len() < 4000, "{} bytes of an answer that was stopped at its first", kept.len());
     browser.find("#question").type_in("reef ");
     browser.script("document.getElementById('question').value = 'reef '.repeat(9000)");
     browser.find("#send").click();
@@ -141,14 +161,14 @@ fn a_server_with_keys_asks_for_one() {
     let Some((browser, _server)) = page(CONTEXT, |config| config.api_keys = Some(path)) else { return };
     browser.find("#key-box:not([hidden]) #key").type_in("open-sesame");
     browser.find("#key-box button").click();
-    ready(&browser);
+    ready(&browser, 24);
     assert!(!ask(&browser, "Hello").is_empty());
 }
 
 #[test]
 fn the_page_fits_a_phone_and_every_control_has_a_name() {
     let Some((browser, _server)) = page(CONTEXT, |_| {}) else { return };
-    ready(&browser);
+    ready(&browser, 24);
     let scheme = |name: &str| json!({"features": [{"name": "prefers-color-scheme", "value": name}]});
     let phone = json!({"width": 360, "height": 700, "deviceScaleFactor": 2, "mobile": true});
     browser.devtools("Emulation.setDeviceMetricsOverride", phone);
@@ -164,7 +184,9 @@ fn the_page_fits_a_phone_and_every_control_has_a_name() {
     assert_ne!(backgrounds[0], backgrounds[1]);
     browser.picture("phone_dark");
     browser.find(".settings summary").click();
-    for control in browser.all("button:not([hidden]), select, textarea, input:not(#key)") {
+    let controls = browser.all(":is(header, main, #composer) :is(button, select, textarea, input):not([hidden])");
+    assert!(controls.len() >= 8);
+    for control in controls {
         assert!(!control.spoken().is_empty(), "{:?}", control.attribute("id"));
     }
     browser.picture("phone_settings");

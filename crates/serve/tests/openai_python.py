@@ -27,8 +27,7 @@ assert chunks[0].choices[0].delta.role == "assistant"
 assert chunks[-1].usage == whole.usage and not chunks[-1].choices
 
 with client.chat.completions.stream(messages=messages, **options) as stream:
-    final = stream.get_final_completion()
-assert final.choices[0].message.content == text
+    assert "".join(event.delta for event in stream if event.type == "content.delta") == text
 
 scored = client.chat.completions.create(messages=messages, logprobs=True, top_logprobs=3, n=2, **options)
 assert scored.choices[0].message.content == text and len(scored.choices) == 2

@@ -15,11 +15,14 @@ type Result<T> = std::result::Result<T, ApiError>;
 pub(crate) const MOST_CHOICES: usize = 128;
 /// The most stop strings.
 const MOST_STOPS: usize = 16;
+/// An id that no vocabulary has. As the only stop token it lets an answer run on (`ignore_eos`, for measurements).
+const NO_TOKEN: u32 = u32::MAX;
 
 /// How to generate.
 pub(crate) struct Options {
     sampling: Sampling,
     stop: Vec<String>,
+    stop_ids: Vec<u32>,
     /// The most tokens of an answer, where the request says.
     pub(crate) max_tokens: Option<usize>,
     /// How many answers to each prompt.
@@ -54,6 +57,7 @@ impl Options {
         Ok(Options {
             sampling,
             stop: stop_strings(fields)?,
+            stop_ids: if fields.boolean("ignore_eos")? { vec![NO_TOKEN] } else { Vec::new() },
             max_tokens,
             choices: fields.count("n", 1, MOST_CHOICES)?.unwrap_or(1),
             stream,
@@ -72,8 +76,8 @@ impl Options {
                 max_tokens,
                 sampling: Sampling { seed: choice_seed(choice).0, ..self.sampling.clone() },
                 stop: self.stop.clone(),
+                stop_ids: self.stop_ids.clone(),
                 logprobs,
-                ..Request::default()
             })
             .collect()
     }

@@ -17,8 +17,8 @@ use tensor::Precision;
 use tokenizer::{Tokenizer, TrainConfig};
 use tokio::sync::oneshot;
 
-pub const MODEL: &str = "tiny";
-pub const CONTEXT: usize = 256;
+pub(crate) const MODEL: &str = "tiny";
+pub(crate) const CONTEXT: usize = 256;
 
 /// Sentences a vocabulary is learnt from.
 const TEXT: [&str; 4] = [
@@ -29,7 +29,7 @@ const TEXT: [&str; 4] = [
 ];
 
 /// An engine with random weights.
-pub fn engine(id: &str, context: usize) -> Engine {
+pub(crate) fn engine(id: &str, context: usize) -> Engine {
     let texts = TEXT.iter().map(|text| (*text).to_owned());
     let train = TrainConfig { vocab_size: 320, min_frequency: 1 };
     let tokenizer = Tokenizer::train(texts, &train, &Progress::silent()).expect("a tokenizer");
@@ -40,20 +40,20 @@ pub fn engine(id: &str, context: usize) -> Engine {
 }
 
 /// A running server, stopped when dropped.
-pub struct Running {
-    pub address: SocketAddr,
-    pub folder: TempDir,
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) folder: TempDir,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 /// Starts a server with the tiny model, its settings changed by `change`.
-pub fn start(change: impl FnOnce(&mut serve::Config)) -> Running {
+pub(crate) fn start(change: impl FnOnce(&mut serve::Config)) -> Running {
     start_with(CONTEXT, change)
 }
 
 /// Starts a server whose model has this context.
-pub fn start_with(context: usize, change: impl FnOnce(&mut serve::Config)) -> Running {
+pub(crate) fn start_with(context: usize, change: impl FnOnce(&mut serve::Config)) -> Running {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut config = serve::Config {
         bind: "127.0.0.1:0".parse().expect("an address"),
@@ -87,19 +87,19 @@ impl Drop for Running {
 }
 
 /// A response, read whole.
-pub struct Reply {
-    pub status: u16,
-    pub headers: ureq::http::HeaderMap,
-    pub text: String,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    pub(crate) headers: ureq::http::HeaderMap,
+    pub(crate) text: String,
 }
 
 impl Reply {
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error} in {}", self.text))
     }
 
     /// The objects of a stream of events, which must end with `[DONE]`.
-    pub fn events(&self) -> Vec<Value> {
+    pub(crate) fn events(&self) -> Vec<Value> {
         let mut data: Vec<&str> = self.text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
         assert_eq!(data.pop(), Some("[DONE]"), "{}", self.text);
         data.into_iter().map(|event| serde_json::from_str(event).expect("JSON in an event")).collect()
@@ -107,21 +107,22 @@ impl Reply {
 }
 
 impl Running {
-    pub fn tell_to_stop(&mut self) {
+    pub(crate) fn tell_to_stop(&mut self) {
         if let Some(stop) = self.stop.take() {
-            drop(stop.send(()));
+            // A server that stopped by itself does not listen any more.
+            let _ = stop.send(());
         }
     }
 
-    pub fn feedback_path(&self) -> PathBuf {
+    pub(crate) fn feedback_path(&self) -> PathBuf {
         self.folder.path().join("feedback.sqlite")
     }
 
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
-    pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
+    pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
         let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
         let mut request = ureq::http::Request::builder().method(method).uri(self.url(path));
         for (name, value) in headers {
@@ -133,15 +134,15 @@ impl Running {
         Reply { status: response.status().as_u16(), headers: response.headers().clone(), text }
     }
 
-    pub fn get(&self, path: &str) -> Reply {
+    pub(crate) fn get(&self, path: &str) -> Reply {
         self.send("GET", path, &[], "")
     }
 
-    pub fn post(&self, path: &str, body: &Value) -> Reply {
+    pub(crate) fn post(&self, path: &str, body: &Value) -> Reply {
         self.send("POST", path, &[("content-type", "application/json")], &body.to_string())
     }
 
-    pub fn chat(&self, question: &str, more: Value) -> Reply {
+    pub(crate) fn chat(&self, question: &str, more: Value) -> Reply {
         let mut body = serde_json::json!({
             "model": MODEL, "messages": [{"role": "user", "content": question}], "max_tokens": 24, "seed": 5,
         });
@@ -149,7 +150,7 @@ impl Running {
         self.post("/v1/chat/completions", &body)
     }
 
-    pub fn complete(&self, prompt: Value, more: Value) -> Reply {
+    pub(crate) fn complete(&self, prompt: Value, more: Value) -> Reply {
         let mut body = serde_json::json!({"model": MODEL, "prompt": prompt, "max_tokens": 24, "seed": 5});
         merge(&mut body, more);
         self.post("/v1/completions", &body)
@@ -163,7 +164,7 @@ fn merge(body: &mut Value, more: Value) {
 }
 
 /// Replaces what differs from run to run, and what the random weights say.
-pub fn redacted(mut value: Value) -> Value {
+pub(crate) fn redacted(mut value: Value) -> Value {
     redact(&mut value);
     value
 }

@@ -13,21 +13,21 @@ const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A headless browser with a fresh profile, closed when dropped.
-pub struct Browser {
+pub(crate) struct Browser {
     driver: Child,
     session: String,
     _profile: TempDir,
 }
 
 /// An element of the page.
-pub struct Element<'browser> {
+pub(crate) struct Element<'browser> {
     browser: &'browser Browser,
     id: String,
 }
 
 impl Browser {
     /// Starts a browser; `None` when `chromedriver` is not installed.
-    pub fn start() -> Option<Browser> {
+    pub(crate) fn start() -> Option<Browser> {
         let driver = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
         let mut driver = driver.ok()?;
         let mut lines = BufReader::new(driver.stdout.take().expect("a piped output")).lines();
@@ -78,24 +78,24 @@ impl Browser {
     }
 
     /// Opens a page.
-    pub fn open(&self, url: &str) {
+    pub(crate) fn open(&self, url: &str) {
         self.command("/url", &json!({"url": url}));
     }
 
     /// The elements that a CSS selector finds.
-    pub fn all(&self, selector: &str) -> Vec<Element<'_>> {
+    pub(crate) fn all(&self, selector: &str) -> Vec<Element<'_>> {
         let found = self.command("/elements", &json!({"using": "css selector", "value": selector}));
         let ids = found.as_array().expect("a list").iter().map(|found| found[ELEMENT].as_str().expect("an id").to_owned());
         ids.map(|id| Element { browser: self, id }).collect()
     }
 
     /// Waits for the first element that a CSS selector finds.
-    pub fn find(&self, selector: &str) -> Element<'_> {
+    pub(crate) fn find(&self, selector: &str) -> Element<'_> {
         self.until(selector, || self.all(selector).into_iter().next())
     }
 
     /// Waits until `look` finds something.
-    pub fn until<T>(&self, what: &str, look: impl Fn() -> Option<T>) -> T {
+    pub(crate) fn until<T>(&self, what: &str, look: impl Fn() -> Option<T>) -> T {
         let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(found) = look() {
@@ -107,22 +107,22 @@ impl Browser {
     }
 
     /// Runs a script in the page and returns what it returns.
-    pub fn script(&self, script: &str) -> Value {
+    pub(crate) fn script(&self, script: &str) -> Value {
         self.command("/execute/sync", &json!({"script": script, "args": []}))
     }
 
     /// Sends a command of the browser's own protocol.
-    pub fn devtools(&self, method: &str, parameters: Value) -> Value {
+    pub(crate) fn devtools(&self, method: &str, parameters: Value) -> Value {
         self.command("/goog/cdp/execute", &json!({"cmd": method, "params": parameters}))
     }
 
     /// What the page's scripts complained about.
-    pub fn console(&self) -> Value {
+    pub(crate) fn console(&self) -> Value {
         self.command("/se/log", &json!({"type": "browser"}))
     }
 
     /// Writes a picture of the page into the folder that `ONTOGENY_SCREENSHOTS` names, if it is set.
-    pub fn picture(&self, name: &str) {
+    pub(crate) fn picture(&self, name: &str) {
         let Some(folder) = std::env::var_os("ONTOGENY_SCREENSHOTS") else { return };
         let picture = self.query("/screenshot");
         let picture = decoded(picture.as_str().expect("a picture"));
@@ -146,35 +146,35 @@ impl Element<'_> {
         format!("/element/{}/{path}", self.id)
     }
 
-    pub fn click(&self) {
+    pub(crate) fn click(&self) {
         self.browser.command(&self.at("click"), &json!({}));
     }
 
-    pub fn clear(&self) {
+    pub(crate) fn clear(&self) {
         self.browser.command(&self.at("clear"), &json!({}));
     }
 
     /// Types on the keyboard.
-    pub fn type_in(&self, text: &str) {
+    pub(crate) fn type_in(&self, text: &str) {
         self.browser.command(&self.at("value"), &json!({"text": text}));
     }
 
     /// The text that a reader sees.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.browser.query(&self.at("text")).as_str().expect("a text").to_owned()
     }
 
     /// A property of the element's object.
-    pub fn property(&self, name: &str) -> Value {
+    pub(crate) fn property(&self, name: &str) -> Value {
         self.browser.query(&self.at(&format!("property/{name}")))
     }
 
-    pub fn attribute(&self, name: &str) -> Option<String> {
+    pub(crate) fn attribute(&self, name: &str) -> Option<String> {
         self.browser.query(&self.at(&format!("attribute/{name}"))).as_str().map(str::to_owned)
     }
 
     /// The name that a screen reader says.
-    pub fn spoken(&self) -> String {
+    pub(crate) fn spoken(&self) -> String {
         self.browser.query(&self.at("computedlabel")).as_str().expect("a text").to_owned()
     }
 }
