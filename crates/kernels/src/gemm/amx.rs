@@ -29,7 +29,7 @@ pub(crate) fn available() -> bool {
     let enabled: u32;
     // SAFETY: XGETBV is there, since the operating system uses XSAVE.
     unsafe {
-        asm!("xgetbv", in("ecx") 0, out("eax") enabled, out("edx") _, options(nomem, nostack))
+        asm!("xgetbv", in("ecx") 0, out("eax") enabled, out("edx") _, options(nomem, nostack));
     };
     enabled & STATES == STATES && permitted()
 }

@@ -227,7 +227,7 @@ fn packed_by_all(
     let mut packed = scratch(panels * size);
     let by_task = (PACKED_BY_TASK / size).max(1);
     parallel_chunks_mut(&mut packed, by_task * size, |task, out| {
-        pack(task * by_task, out)
+        pack(task * by_task, out);
     });
     packed
 }

@@ -93,9 +93,9 @@ pub(crate) unsafe fn tile<D: Arithmetic, const MR: usize, const NV: usize>(
             unsafe {
                 let at = c.add(i * c_row + j * LANES);
                 if into == Into::Add {
-                    D::V::read(at).add(sum).write(at)
+                    D::V::read(at).add(sum).write(at);
                 } else {
-                    sum.write(at)
+                    sum.write(at);
                 }
             }
         }
