@@ -4,21 +4,22 @@ use super::{AttentionShape, PANEL, ROWS, pack, pack_keys};
 use crate::gemm::tile::{Into, Product, Walk};
 use crate::lanes::{LANES, dispatch};
 use crate::math::exp;
-use crate::pool::{Disjoint, parallel_for};
+use crate::pool::{Disjoint, parallel_chunks_mut, parallel_for};
 use crate::scratch::scratch;
 
-/// Up to this many query rows for each head of keys, a thread packs keys as it meets them.
+/// Up to this many query rows of a sequence, threads pack keys as they meet them.
 const FEW_ROWS: usize = 4;
 /// Query rows given to one task otherwise.
 const ROWS_BY_TASK: usize = 20 * ROWS;
 /// Rows whose ranges begin further apart than this are not handled together.
 const NEAR: usize = 16;
 
-/// One head of queries against one head of keys.
+/// Query rows against one head of keys.
 struct Head<'a> {
     shape: &'a AttentionShape,
-    /// From the first element of the head on; rows are `shape.q_row()` apart.
+    /// Query rows, `q_row` apart (in `out` too).
     q: &'a [f32],
+    q_row: usize,
     /// Panels of keys from key 0 on, or none: then keys are packed as they are met.
     packed: Option<&'a [f32]>,
     k: &'a [f32],
@@ -55,16 +56,16 @@ pub(super) fn run(
         lse.fill(f32::NEG_INFINITY);
         return;
     }
-    let panels = k_len.div_ceil(PANEL) * PANEL * head_dim;
-    let few = q_len <= FEW_ROWS;
-    let mut packed = scratch(if few { 0 } else { batch * kv_heads * panels });
-    if !few {
-        crate::pool::parallel_chunks_mut(&mut packed, panels, |task, out| {
-            let (b, head) = (task / kv_heads, task % kv_heads);
-            let at = (b * k_len * kv_heads + head) * head_dim;
-            pack_keys(shape, &k[at..], 0, k_len, out);
-        });
+    if q_len <= FEW_ROWS {
+        return few_rows(shape, q, k, v, ranges, scale, out, lse);
     }
+    let panels = k_len.div_ceil(PANEL) * PANEL * head_dim;
+    let mut packed = scratch(batch * kv_heads * panels);
+    parallel_chunks_mut(&mut packed, panels, |task, out| {
+        let (b, head) = (task / kv_heads, task % kv_heads);
+        let at = (b * k_len * kv_heads + head) * head_dim;
+        pack_keys(shape, &k[at..], 0, k_len, out);
+    });
     let (packed, out, lse) = (&*packed, Disjoint::new(out), Disjoint::new(lse));
     let parts = q_len.div_ceil(ROWS_BY_TASK);
     parallel_for(batch * heads * parts, |task| {
@@ -78,7 +79,8 @@ pub(super) fn run(
         let head = Head {
             shape,
             q: &q[q_at..],
-            packed: (!few).then(|| &packed[(b * kv_heads + kv_head) * panels..][..panels]),
+            q_row: shape.q_row(),
+            packed: Some(&packed[(b * kv_heads + kv_head) * panels..][..panels]),
             k: &k[kv_at..],
             v: &v[kv_at..],
             ranges: &ranges[b * q_len + first_row..][..rows],
@@ -88,6 +90,50 @@ pub(super) fn run(
         };
         // SAFETY: each task has its own part.
         head_rows(&head, unsafe { lse.slice(pair * q_len + first_row, rows) });
+    });
+}
+
+/// Decoding: all query heads that share a head of keys go past the keys together, so that each key is read once.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a tensor of the operation"
+)]
+fn few_rows(
+    shape: &AttentionShape,
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    ranges: &[[u32; 2]],
+    scale: f32,
+    out: &mut [f32],
+    lse: &mut [f32],
+) {
+    let (heads, kv_heads, group) = (shape.heads, shape.kv_heads, shape.group());
+    let (out, lse) = (Disjoint::new(out), Disjoint::new(lse));
+    parallel_for(shape.batch * shape.q_len * kv_heads, |task| {
+        let (row, kv_head) = (task / kv_heads, task % kv_heads);
+        let (b, i) = (row / shape.q_len, row % shape.q_len);
+        let kv_at = (b * shape.k_len * kv_heads + kv_head) * shape.head_dim;
+        let q_at = (row * heads + kv_head * group) * shape.head_dim;
+        let head = Head {
+            shape,
+            q: &q[q_at..],
+            q_row: shape.head_dim,
+            packed: None,
+            k: &k[kv_at..],
+            v: &v[kv_at..],
+            ranges: &vec![ranges[row]; group],
+            scale,
+            // Tasks write different rows or different heads of them.
+            out: out.as_mut_ptr().wrapping_add(q_at),
+        };
+        let mut sums = vec![0.0; group];
+        head_rows(&head, &mut sums);
+        for (head, sum) in (kv_head * group..).zip(sums) {
+            // SAFETY: each row of each head is handled by one task.
+            let lse = unsafe { lse.slice((b * heads + head) * shape.q_len + i, 1) };
+            lse[0] = sum;
+        }
     });
 }
 
@@ -110,7 +156,7 @@ dispatch!(fn head_rows(x: &Head<'_>, lse: &mut [f32]) = head_rows_body);
 #[inline(always)]
 fn head_rows_body<V: Product>(x: &Head<'_>, lse: &mut [f32]) {
     let head_dim = x.shape.head_dim;
-    let q_row = x.shape.q_row();
+    let q_row = x.q_row;
     // Rows a multiple of 4 KiB apart would all fall into one set of the first-level cache.
     let width = x.shape.k_len.next_multiple_of(PANEL) + LANES;
     let mut scores = scratch(ROWS * width);
@@ -181,6 +227,8 @@ fn score_rows<V: Product>(
             row: 1,
             step: ROWS,
         };
+        // Rows of padding cost less than one more tile.
+        let rows = rows.next_power_of_two().min(ROWS);
         let b = Walk {
             start: panel.as_ptr(),
             row: 0,
@@ -236,7 +284,7 @@ fn weigh_values<V: Product>(
     ranges: &[[u32; 2]],
     out: *mut f32,
 ) {
-    let (q_row, k_row) = (x.shape.q_row(), x.shape.k_row());
+    let (q_row, k_row) = (x.q_row, x.shape.k_row());
     let groups = x.shape.head_dim / LANES;
     let lows = || ranges.iter().map(|r| r[0] as usize);
     let highs = || ranges.iter().map(|r| r[1] as usize);
