@@ -137,8 +137,10 @@ fn an_answer_can_be_stopped_and_an_error_is_told() {
     // The page's own eyes are quicker than the driver's: it presses the button at the first text.
     browser.script(
         "const conversation = document.getElementById('conversation');
-         new MutationObserver(() => {
-             if (conversation.querySelector('.assistant .text')?.textContent) document.getElementById('stop').click();
+         new MutationObserver((_, observer) => {
+             if (!conversation.querySelector('.assistant .text')?.textContent) return;
+             observer.disconnect();
+             document.getElementById('stop').click();
          }).observe(conversation, { childList: true, subtree: true, characterData: true });",
     );
     browser.find("#question").type_in(&format!("Go on{ENTER}"));
