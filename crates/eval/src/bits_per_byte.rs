@@ -37,7 +37,7 @@ pub fn validation_texts(shards: &Shards, tokenizer: &Tokenizer, limit: usize, se
     let chosen = choose(split.documents() as usize, limit, seed);
     let mut texts = Vec::with_capacity(chosen.len());
     for i in chosen {
-        let mut tokens = split.document(i as u64)?;
+        let mut tokens = split.document(i);
         if tokens.last() == Some(&tokenizer.end_of_text()) {
             tokens.pop();
         }

@@ -73,7 +73,7 @@ pub struct Pair {
 #[derive(Deserialize)]
 struct QuestionRow {
     id: Option<String>,
-    messages: Vec<MessageRow>,
+    messages: Vec<Message>,
     kind: Option<String>,
     answerable: Option<bool>,
     #[serde(alias = "match")]
@@ -87,21 +87,9 @@ struct QuestionRow {
 #[derive(Deserialize)]
 struct PairRow {
     id: Option<String>,
-    prompt: Vec<MessageRow>,
+    prompt: Vec<Message>,
     chosen: String,
     rejected: String,
-}
-
-#[derive(Deserialize)]
-struct MessageRow {
-    role: String,
-    content: String,
-}
-
-impl From<MessageRow> for Message {
-    fn from(row: MessageRow) -> Self {
-        Self { role: row.role, content: row.content }
-    }
 }
 
 /// Reads questions from a JSON Lines file.
@@ -110,7 +98,7 @@ impl From<MessageRow> for Message {
 /// The file cannot be read, a line is not a question, or its last message is not the assistant's.
 pub fn read_questions(path: &Path) -> Result<Vec<Question>> {
     read_rows(path, |row: QuestionRow, line| {
-        let mut prompt: Vec<Message> = row.messages.into_iter().map(Message::from).collect();
+        let mut prompt = row.messages;
         let reference = match prompt.pop() {
             Some(last) if last.role == "assistant" && !prompt.is_empty() => last.content,
             _ => return Err("the last message must be the assistant's, after at least one other".to_owned()),
@@ -136,7 +124,7 @@ pub fn read_pairs(path: &Path) -> Result<Vec<Pair>> {
     read_rows(path, |row: PairRow, line| {
         Ok(Pair {
             id: row.id.unwrap_or_else(|| format!("line {line}")),
-            prompt: row.prompt.into_iter().map(Message::from).collect(),
+            prompt: row.prompt,
             chosen: row.chosen,
             rejected: row.rejected,
         })

@@ -1,11 +1,13 @@
 //! `ontogeny pretrain`: one stage alone.
 
+use std::path::{Path, PathBuf};
+
 use artifact::Artifact;
 use clap::Args;
 
 use super::stage::{self, StageArguments};
 use crate::context::Context;
-use crate::life::{self, Nursery};
+use crate::life::{self, Nursery, Read};
 use crate::output::Output;
 
 const STAGES: [&str; 5] = ["world", "data", "tokenizer", "shards", "pretrain"];
@@ -18,13 +20,32 @@ const STAGES: [&str; 5] = ["world", "data", "tokenizer", "shards", "pretrain"];
 pub(crate) struct Arguments {
     #[command(flatten)]
     stage: StageArguments,
+    /// Also write what another framework needs to repeat the run: `cargo xtask peers pretrain` reads it
+    #[arg(long, value_name = "DIR", hide_short_help = true)]
+    dump_peer: Option<PathBuf>,
 }
 
 pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Result<Output> {
     stage::execute(&arguments.stage, &STAGES, context, |nursery| {
         let read = life::data(nursery)?;
+        if let Some(folder) = &arguments.dump_peer {
+            dump_peer(nursery, &read, folder)?;
+        }
         life::pretrain(nursery, &read)
     })
+}
+
+/// The initial weights, batches and learning rates of the run that follows.
+fn dump_peer(nursery: &Nursery<'_>, read: &Read, folder: &Path) -> anyhow::Result<()> {
+    let base = nursery.sources.base(nursery.recipe, nursery.store)?;
+    let inputs = train::pretrain::Inputs {
+        shards: &read.shards,
+        tokenizer: &read.tokenizer,
+        model: &nursery.recipe.model.preset,
+        base: base.as_ref(),
+        device: nursery.device,
+    };
+    Ok(train::dump_peer(&nursery.recipe.pretrain, inputs, folder)?)
 }
 
 /// The model to go on from: the one named, or the recipe's own pre-training.
