@@ -99,11 +99,6 @@ impl Journal {
         });
     }
 
-    /// The stages so far.
-    pub(crate) fn entries(&self) -> &[Entry] {
-        &self.entries
-    }
-
     /// Seconds since the run began.
     pub(crate) fn seconds(&self) -> f64 {
         self.began.elapsed().as_secs_f64()

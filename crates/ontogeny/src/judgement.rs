@@ -3,7 +3,7 @@
 use artifact::{Artifact, Store};
 use eval::{Evaluation, GateConfig, Metric, Verdict};
 
-use crate::life::Nursery;
+use crate::life::Upbringing;
 use crate::recipe::Recipe;
 use crate::remark;
 
@@ -31,14 +31,14 @@ impl Judgement {
 ///
 /// # Errors
 /// When a model cannot be evaluated or the name not be moved.
-pub(crate) fn judge(nursery: &mut Nursery<'_>, models: &[(String, Artifact)], shards: &Artifact) -> anyhow::Result<Judgement> {
+pub(crate) fn judge(upbringing: &mut Upbringing<'_>, models: &[(String, Artifact)], shards: &Artifact) -> anyhow::Result<Judgement> {
     let [.., (label, candidate)] = models else {
         anyhow::bail!("there is no model to judge");
     };
-    let instructions = nursery.sources.instructions(nursery.recipe, nursery.store, &mut nursery.journal)?;
-    let preferences = nursery.sources.preferences(nursery.recipe, nursery.store, &mut nursery.journal)?;
-    let feedback = nursery.sources.feedback(nursery.recipe, nursery.store)?;
-    let Nursery { recipe, store, device, journal, .. } = nursery;
+    let instructions = upbringing.sources.instructions(upbringing.recipe, upbringing.store, &mut upbringing.journal)?;
+    let preferences = upbringing.sources.preferences(upbringing.recipe, upbringing.store, &mut upbringing.journal)?;
+    let feedback = upbringing.sources.feedback(upbringing.recipe, upbringing.store)?;
+    let Upbringing { recipe, store, device, journal, .. } = upbringing;
     // Who cannot answer is not asked.
     let asked = models.len() > 1;
     let name = &recipe.name;

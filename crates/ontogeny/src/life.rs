@@ -20,20 +20,20 @@ pub(crate) const STAGES: [&str; 9] =
 ///
 /// # Errors
 /// The first stage's that fails; what was finished before stays in the store.
-pub(crate) fn raise(nursery: &mut Nursery<'_>) -> anyhow::Result<Life> {
-    let read = data(nursery)?; //                                             1. data
-    let pretrained = pretrain(nursery, &read)?; //                            2. model selection, 3. pre-training
-    let finetuned = finetune(nursery, &pretrained)?; //                       4. adaptation: instructions,
-    let aligned = align(nursery, finetuned.as_ref())?; //                        then preferences
+pub(crate) fn raise(upbringing: &mut Upbringing<'_>) -> anyhow::Result<Life> {
+    let read = data(upbringing)?; //                                             1. data
+    let pretrained = pretrain(upbringing, &read)?; //                            2. model selection, 3. pre-training
+    let finetuned = finetune(upbringing, &pretrained)?; //                       4. adaptation: instructions,
+    let aligned = align(upbringing, finetuned.as_ref())?; //                        then preferences
     let mut models = vec![("base".to_owned(), pretrained)];
     models.extend(finetuned.map(|model| ("fine-tuned".to_owned(), model)));
     models.extend(aligned.map(|model| ("aligned".to_owned(), model)));
-    let judgement = judgement::judge(nursery, &models, &read.shards)?; //     5. evaluation and gate, 6. deployment
+    let judgement = judgement::judge(upbringing, &models, &read.shards)?; //     5. evaluation and gate, 6. deployment
     Ok(Life { corpus: read.corpus, shards: read.shards, models, judgement }) // 7. feedback: ratings from here on are
 } //                                                                               taken in by the next run's `align`
 
 /// Where a model is raised: the recipe, what it learns from, and where the results go.
-pub(crate) struct Nursery<'a> {
+pub(crate) struct Upbringing<'a> {
     /// What to do.
     pub(crate) recipe: &'a Recipe,
     /// What to learn from.
@@ -75,9 +75,9 @@ pub(crate) struct Read {
 }
 
 /// The user's documents or the embedded world: selected, cleaned, cut into tokens.
-pub(crate) fn data(nursery: &mut Nursery<'_>) -> anyhow::Result<Read> {
-    let documents = nursery.sources.documents(nursery.recipe, nursery.store, &mut nursery.journal)?;
-    let Nursery { recipe, store, journal, sources, .. } = nursery;
+pub(crate) fn data(upbringing: &mut Upbringing<'_>) -> anyhow::Result<Read> {
+    let documents = upbringing.sources.documents(upbringing.recipe, upbringing.store, &mut upbringing.journal)?;
+    let Upbringing { recipe, store, journal, sources, .. } = upbringing;
     let corpus =
         journal.stage("data", |progress| Ok(data::curate::run(&recipe.data, &documents, store, progress)?), remark::corpus)?;
     let tokenizer = match sources.base(recipe, store)? {
@@ -100,8 +100,8 @@ pub(crate) fn data(nursery: &mut Nursery<'_>) -> anyhow::Result<Read> {
 }
 
 /// The next token of the documents, from random weights or from a base.
-pub(crate) fn pretrain(nursery: &mut Nursery<'_>, read: &Read) -> anyhow::Result<Artifact> {
-    let Nursery { recipe, store, device, journal, sources } = nursery;
+pub(crate) fn pretrain(upbringing: &mut Upbringing<'_>, read: &Read) -> anyhow::Result<Artifact> {
+    let Upbringing { recipe, store, device, journal, sources } = upbringing;
     let base = sources.base(recipe, store)?;
     let inputs = train::pretrain::Inputs {
         shards: &read.shards,
@@ -114,12 +114,12 @@ pub(crate) fn pretrain(nursery: &mut Nursery<'_>, read: &Read) -> anyhow::Result
 }
 
 /// Answers as the examples give them; `None` without examples.
-pub(crate) fn finetune(nursery: &mut Nursery<'_>, base: &Artifact) -> anyhow::Result<Option<Artifact>> {
-    let Some(instructions) = nursery.sources.instructions(nursery.recipe, nursery.store, &mut nursery.journal)? else {
-        nursery.journal.skip("finetune", "no instructions were given (--instructions FILE.jsonl)");
+pub(crate) fn finetune(upbringing: &mut Upbringing<'_>, base: &Artifact) -> anyhow::Result<Option<Artifact>> {
+    let Some(instructions) = upbringing.sources.instructions(upbringing.recipe, upbringing.store, &mut upbringing.journal)? else {
+        upbringing.journal.skip("finetune", "no instructions were given (--instructions FILE.jsonl)");
         return Ok(None);
     };
-    let Nursery { recipe, store, device, journal, .. } = nursery;
+    let Upbringing { recipe, store, device, journal, .. } = upbringing;
     let inputs = train::finetune::Inputs { base, instructions: &instructions, device };
     let finetuned = journal
         .stage("finetune", |progress| Ok(train::finetune::run(&recipe.finetune, inputs, store, progress)?), remark::model)?;
@@ -127,14 +127,14 @@ pub(crate) fn finetune(nursery: &mut Nursery<'_>, base: &Artifact) -> anyhow::Re
 }
 
 /// The better of two answers, as given pairs and users' ratings tell; `None` where there are neither.
-pub(crate) fn align(nursery: &mut Nursery<'_>, base: Option<&Artifact>) -> anyhow::Result<Option<Artifact>> {
+pub(crate) fn align(upbringing: &mut Upbringing<'_>, base: Option<&Artifact>) -> anyhow::Result<Option<Artifact>> {
     let Some(base) = base else {
-        nursery.journal.skip("align", "a model must answer before it can answer better (--instructions FILE.jsonl)");
+        upbringing.journal.skip("align", "a model must answer before it can answer better (--instructions FILE.jsonl)");
         return Ok(None);
     };
-    let preferences = nursery.sources.preferences(nursery.recipe, nursery.store, &mut nursery.journal)?;
-    let feedback = nursery.sources.feedback(nursery.recipe, nursery.store)?;
-    let Nursery { recipe, store, device, journal, .. } = nursery;
+    let preferences = upbringing.sources.preferences(upbringing.recipe, upbringing.store, &mut upbringing.journal)?;
+    let feedback = upbringing.sources.feedback(upbringing.recipe, upbringing.store)?;
+    let Upbringing { recipe, store, device, journal, .. } = upbringing;
     if preferences.is_none() && feedback.is_none() {
         journal.skip("align", "no preferences were given (--preferences FILE.jsonl) and no answer was rated");
         return Ok(None);

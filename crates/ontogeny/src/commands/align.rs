@@ -21,15 +21,15 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Result<Output> {
-    stage::execute(&arguments.stage, &STAGES, context, |nursery| {
-        let base = match nursery.sources.base(nursery.recipe, nursery.store)? {
+    stage::execute(&arguments.stage, &STAGES, context, |upbringing| {
+        let base = match upbringing.sources.base(upbringing.recipe, upbringing.store)? {
             Some(base) => Some(base),
             None => {
-                let base = super::pretrain::base(nursery)?;
-                life::finetune(nursery, &base)?
+                let base = super::pretrain::base(upbringing)?;
+                life::finetune(upbringing, &base)?
             }
         };
-        life::align(nursery, base.as_ref())?.ok_or_else(|| {
+        life::align(upbringing, base.as_ref())?.ok_or_else(|| {
             Refusal::usage("preferences", "there is nothing to align with").hint("give pairs of answers: --preferences FILE.jsonl, or rate served ones").into()
         })
     })

@@ -37,7 +37,7 @@ and the reason.")]
         #[arg(long, value_name = "KEY=VALUE")]
         set: Vec<String>,
     },
-    /// What lies in a file or folder: documents, lengths, languages, a few examples
+    /// What lies in a file or folder: documents, lengths, languages, a few beginnings
     #[command(after_help = "Example:\n  ontogeny data inspect texts/")]
     Inspect {
         /// A file or folder
@@ -123,44 +123,30 @@ fn curate(paths: &[PathBuf], out: &Path, choice: &Choice, context: &Context) -> 
     Ok(Output::new(text, json))
 }
 
-/// Examples shown.
-const EXAMPLES: usize = 3;
-/// Characters of an example.
-const EXAMPLE_CHARACTERS: usize = 160;
-
 fn inspect(path: &Path, context: &Context) -> anyhow::Result<Output> {
     let display = context.display("data inspect", &["inspect"]);
-    let mut lengths: Vec<u64> = Vec::new();
-    let mut examples: Vec<(String, String)> = Vec::new();
-    for document in data::documents(&[path.to_owned()], display.progress())? {
-        let document = document?;
-        lengths.push(document.text.len() as u64);
-        if examples.len() < EXAMPLES {
-            let start: String = document.text.chars().take(EXAMPLE_CHARACTERS).collect();
-            examples.push((document.source, start.split_whitespace().collect::<Vec<_>>().join(" ")));
-        }
-    }
+    let found = data::inspect(&[path.to_owned()], display.progress())?;
     display.finish();
-    lengths.sort_unstable();
-    let total: u64 = lengths.iter().sum();
-    let at = |share: f64| lengths.get(((lengths.len().max(1) - 1) as f64 * share) as usize).copied().unwrap_or(0);
-    let quantiles = [("shortest", 0.0), ("quarter", 0.25), ("middle", 0.5), ("three quarters", 0.75), ("longest", 1.0)];
-    let mut rows = vec![
-        vec!["documents".to_owned(), count(lengths.len() as u64)],
-        vec!["text".to_owned(), bytes(total as f64)],
+    let languages: Vec<String> = found.languages.iter().map(|(language, many)| format!("{language} {}", count(*many))).collect();
+    let rows = [
+        ("files", count(found.files.len() as u64)),
+        ("left out", count(found.skipped.len() as u64)),
+        ("documents", count(found.documents)),
+        ("rows that cannot be used", count(found.bad_rows)),
+        ("text", bytes(found.bytes as f64)),
+        ("tokens, about", count(found.tokens)),
+        ("shortest document", bytes(found.lengths.min as f64)),
+        ("median document", bytes(found.lengths.median as f64)),
+        ("longest document", bytes(found.lengths.max as f64)),
+        ("languages", languages.join(", ")),
     ];
-    rows.extend(quantiles.iter().map(|(name, share)| vec![format!("{name} document"), bytes(at(*share) as f64)]));
+    let rows: Vec<Vec<String>> = rows.into_iter().map(|(what, much)| vec![what.to_owned(), much]).collect();
     let mut text = table(&["", ""], &rows);
-    for (source, start) in &examples {
-        text.push_str(&format!("\n\n{source}\n  {start}…"));
+    for sample in &found.samples {
+        let words = sample.text.split_whitespace().collect::<Vec<_>>().join(" ");
+        text.push_str(&format!("\n\n{}\n  {words}…", sample.source));
     }
-    let json = json!({
-        "documents": lengths.len(),
-        "bytes": total,
-        "lengths": quantiles.iter().map(|(name, share)| ((*name).to_owned(), json!(at(*share)))).collect::<serde_json::Map<_, _>>(),
-        "examples": examples.iter().map(|(source, start)| json!({ "source": source, "text": start })).collect::<Value>(),
-    });
-    Ok(Output::new(text, json))
+    Ok(Output::new(text, serde_json::to_value(&found)?))
 }
 
 fn generate(out: &Path, docs: Option<u64>, seed: Option<u64>) -> anyhow::Result<Output> {

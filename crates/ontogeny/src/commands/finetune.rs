@@ -21,9 +21,9 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Result<Output> {
-    stage::execute(&arguments.stage, &STAGES, context, |nursery| {
-        let base = super::pretrain::base(nursery)?;
-        life::finetune(nursery, &base)?.ok_or_else(|| {
+    stage::execute(&arguments.stage, &STAGES, context, |upbringing| {
+        let base = super::pretrain::base(upbringing)?;
+        life::finetune(upbringing, &base)?.ok_or_else(|| {
             Refusal::usage("instructions", "there is nothing to fine-tune on").hint("give questions with answers: --instructions FILE.jsonl").into()
         })
     })

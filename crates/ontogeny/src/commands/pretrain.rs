@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::stage::{self, StageArguments};
 use crate::context::Context;
-use crate::life::{self, Nursery, Read};
+use crate::life::{self, Upbringing, Read};
 use crate::output::Output;
 
 const STAGES: [&str; 5] = ["world", "data", "tokenizer", "shards", "pretrain"];
@@ -26,33 +26,33 @@ pub(crate) struct Arguments {
 }
 
 pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Result<Output> {
-    stage::execute(&arguments.stage, &STAGES, context, |nursery| {
-        let read = life::data(nursery)?;
+    stage::execute(&arguments.stage, &STAGES, context, |upbringing| {
+        let read = life::data(upbringing)?;
         if let Some(folder) = &arguments.dump_peer {
-            dump_peer(nursery, &read, folder)?;
+            dump_peer(upbringing, &read, folder)?;
         }
-        life::pretrain(nursery, &read)
+        life::pretrain(upbringing, &read)
     })
 }
 
 /// The initial weights, batches and learning rates of the run that follows.
-fn dump_peer(nursery: &Nursery<'_>, read: &Read, folder: &Path) -> anyhow::Result<()> {
-    let base = nursery.sources.base(nursery.recipe, nursery.store)?;
+fn dump_peer(upbringing: &Upbringing<'_>, read: &Read, folder: &Path) -> anyhow::Result<()> {
+    let base = upbringing.sources.base(upbringing.recipe, upbringing.store)?;
     let inputs = train::pretrain::Inputs {
         shards: &read.shards,
         tokenizer: &read.tokenizer,
-        model: &nursery.recipe.model.preset,
+        model: &upbringing.recipe.model.preset,
         base: base.as_ref(),
-        device: nursery.device,
+        device: upbringing.device,
     };
-    Ok(train::dump_peer(&nursery.recipe.pretrain, inputs, folder)?)
+    Ok(train::dump_peer(&upbringing.recipe.pretrain, inputs, folder)?)
 }
 
 /// The model to go on from: the one named, or the recipe's own pre-training.
-pub(crate) fn base(nursery: &mut Nursery<'_>) -> anyhow::Result<Artifact> {
-    if let Some(base) = nursery.sources.base(nursery.recipe, nursery.store)? {
+pub(crate) fn base(upbringing: &mut Upbringing<'_>) -> anyhow::Result<Artifact> {
+    if let Some(base) = upbringing.sources.base(upbringing.recipe, upbringing.store)? {
         return Ok(base);
     }
-    let read = life::data(nursery)?;
-    life::pretrain(nursery, &read)
+    let read = life::data(upbringing)?;
+    life::pretrain(upbringing, &read)
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::serve;
 use crate::context::Context;
 use crate::journal::Journal;
-use crate::life::{self, Nursery, STAGES};
+use crate::life::{self, Upbringing, STAGES};
 use crate::output::Output;
 use crate::plan;
 use crate::recipe::{Choice, Recipe};
@@ -95,15 +95,16 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
     }
     display.planned(plan.seconds);
     let journal = Journal::open(display, &store)?;
-    let mut nursery = Nursery { recipe: &recipe, sources: Sources::default(), store: &store, device: &context.device, journal };
-    let life = life::raise(&mut nursery)?;
+    let mut upbringing = Upbringing { recipe: &recipe, sources: Sources::default(), store: &store, device: &context.device, journal };
+    let life = life::raise(&mut upbringing)?;
 
-    let seconds = nursery.journal.seconds();
+    let seconds = upbringing.journal.seconds();
     let throughput: Vec<_> =
-        ["pretrain", "finetune", "align"].iter().map(|stage| ((*stage).to_owned(), nursery.journal.throughput(stage))).collect();
-    let entries = nursery.journal.close();
+        ["pretrain", "finetune", "align"].iter().map(|stage| ((*stage).to_owned(), upbringing.journal.throughput(stage))).collect();
+    let entries = upbringing.journal.close();
     let story = Story {
         recipe: &recipe,
+        device: &context.device_name,
         command: command_line(),
         life: &life,
         plan: &plan,

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::run::{Given, hand_out_model};
 use crate::context::Context;
 use crate::journal::Journal;
-use crate::life::Nursery;
+use crate::life::Upbringing;
 use crate::output::Output;
 use crate::quantity;
 use crate::recipe::Choice;
@@ -35,7 +35,7 @@ pub(crate) fn execute(
     arguments: &StageArguments,
     stages: &[&'static str],
     context: &Context,
-    work: impl FnOnce(&mut Nursery<'_>) -> anyhow::Result<Artifact>,
+    work: impl FnOnce(&mut Upbringing<'_>) -> anyhow::Result<Artifact>,
 ) -> anyhow::Result<Output> {
     let mut flags = arguments.given.layer();
     if let Some(base) = &arguments.base {
@@ -44,10 +44,10 @@ pub(crate) fn execute(
     let recipe = arguments.choice.resolve(flags)?;
     let store = context.store()?;
     let journal = Journal::open(context.display(&recipe.name, stages), &store)?;
-    let mut nursery =
-        Nursery { recipe: &recipe, sources: Sources::default(), store: &store, device: &context.device, journal };
-    let model = work(&mut nursery)?;
-    nursery.journal.close();
+    let mut upbringing =
+        Upbringing { recipe: &recipe, sources: Sources::default(), store: &store, device: &context.device, journal };
+    let model = work(&mut upbringing)?;
+    upbringing.journal.close();
     if let Some(out) = &arguments.out {
         hand_out_model(&model, out)?;
     }

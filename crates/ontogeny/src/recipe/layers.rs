@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 
 /// The prefix of environment variables that set a recipe's fields:
 /// `ONTOGENY_SET__PRETRAIN__STEPS=200` is `--set pretrain.steps=200`.
-pub(crate) const ENVIRONMENT_PREFIX: &str = "ONTOGENY_SET__";
+const ENVIRONMENT_PREFIX: &str = "ONTOGENY_SET__";
 
 /// Where a value was written.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use layers::Entry;
-pub(crate) use layers::{ENVIRONMENT_PREFIX, Origin};
+use layers::Origin;
 pub(crate) use sections::{Model, Scope, Serving, Sources};
 
 use crate::refusal::Refusal;
@@ -124,7 +124,8 @@ fn relative_to(recipe: &Path, mut entries: Vec<Entry>) -> Vec<Entry> {
 
 impl Recipe {
     /// The embedded quick start.
-    pub(crate) fn quickstart() -> Result<Self, Refusal> {
+    #[cfg(test)]
+    fn quickstart() -> Result<Self, Refusal> {
         Self::from_entries(&[])
     }
 

@@ -88,8 +88,6 @@ pub(crate) struct Score {
     pub(crate) value: f64,
     /// The interval's ends.
     pub(crate) interval: Option<(f64, f64)>,
-    /// How many items it was measured on.
-    pub(crate) items: u64,
 }
 
 /// Right answers by kind of question and candidate.
@@ -238,7 +236,6 @@ pub(crate) mod tests {
             candidate: candidate.into(),
             value,
             interval: Some(((value - 0.04).max(0.0), (value + 0.03).min(1.0))),
-            items: 480,
         };
         let curve = |from: f64, to: f64| -> Vec<(f64, f64)> {
             (0..800).map(|s| (f64::from(s), to + (from - to) * (-f64::from(s) / 140.0).exp() + 0.04 * (f64::from(s * s) * 0.7).sin())).collect()

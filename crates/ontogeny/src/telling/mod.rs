@@ -21,6 +21,8 @@ use crate::report::{Answer, Fact, Filter, Kinds, Measure, Report, Score, Verdict
 pub(crate) struct Story<'a> {
     /// The recipe, every field resolved.
     pub(crate) recipe: &'a Recipe,
+    /// Where it was computed.
+    pub(crate) device: &'a str,
     /// The command that was given.
     pub(crate) command: String,
     /// What was raised.
@@ -202,7 +204,6 @@ fn measures(story: &Story<'_>) -> Vec<Measure> {
                     candidate: row.label.clone(),
                     value: interval.value,
                     interval: Some((interval.low, interval.high)),
-                    items: interval.n,
                 })
             })
             .collect();
@@ -275,11 +276,11 @@ fn funnel(corpus: &Artifact) -> Vec<Filter> {
 /// Documents by length in tokens, in bins that double.
 fn lengths(shards: &Artifact) -> Vec<(String, f64)> {
     let Ok(shards) = Shards::open(&shards.path) else { return Vec::new() };
-    let split = shards.split(Split::Train);
+    let ends = shards.split(Split::Train).ends();
     let mut bins: Vec<f64> = Vec::new();
-    for index in 0..split.documents() as usize {
-        let length = split.document(index).len().max(1);
-        let bin = length.ilog2() as usize;
+    for (index, end) in ends.iter().enumerate() {
+        let start = if index == 0 { 0 } else { ends[index - 1] };
+        let bin = (end - start).max(1).ilog2() as usize;
         if bins.len() <= bin {
             bins.resize(bin + 1, 0.0);
         }
@@ -305,7 +306,7 @@ fn circumstances(story: &Story<'_>) -> Vec<[String; 2]> {
         row("Seed", story.recipe.seed.to_string()),
         row("Tool", artifact::TOOL.to_owned()),
         row("Machine", crate::machine::summary()),
-        row("Threads", tensor::threads().to_string()),
+        row("Device", format!("{}, {} threads", story.device, tensor::threads())),
         row("Model", story.life.candidate().id.to_string()),
         row("Evaluation", story.life.judgement.artifact.id.to_string()),
     ]
