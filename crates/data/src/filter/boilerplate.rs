@@ -1,6 +1,7 @@
 //! Lines that web pages carry around their text: navigation, cookie notices, footers. Known by their wording, as in
 //! the cleaning of C4 (Raffel et al. 2020, arXiv 1910.10683, section 2.2); such lines are removed, the text stays.
 
+use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use super::{Filter, Outcome};
@@ -102,14 +103,20 @@ const MENU: [&str; 36] = [
 /// The filter.
 pub struct Boilerplate {
     config: Config,
+    phrases: Regex,
 }
 
 impl Boilerplate {
     /// The filter with its config.
     #[must_use]
     pub fn new(config: &Config) -> Self {
+        let any = PHRASES.map(regex::escape).join("|");
+        let pattern = format!("(?i-u:{any})");
+        let phrases =
+            Regex::new(&pattern).expect("the phrases are constants that the tests compile");
         Self {
             config: config.clone(),
+            phrases,
         }
     }
 
@@ -118,7 +125,7 @@ impl Boilerplate {
             return false;
         }
         let line = line.trim().to_lowercase();
-        PHRASES.iter().any(|phrase| line.contains(phrase)) || is_menu(&line)
+        self.phrases.is_match(&line) || is_menu(&line)
     }
 }
 
@@ -152,7 +159,12 @@ impl Filter for Boilerplate {
     }
 
     fn apply(&self, document: &mut Document) -> Outcome {
-        if !document.text.lines().any(|line| self.is_boilerplate(line)) {
+        let text = &document.text;
+        // Most texts have neither and are not looked at line by line.
+        let may_be_menu = text.contains(['|', '>', '·', '»']) || text.contains("  ");
+        if !(may_be_menu || self.phrases.is_match(text))
+            || !text.lines().any(|line| self.is_boilerplate(line))
+        {
             return Outcome::Keep;
         }
         let kept: Vec<_> = document

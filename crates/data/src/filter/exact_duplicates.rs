@@ -37,7 +37,7 @@ impl History for ExactDuplicates {
         let mut hasher = blake3::Hasher::new();
         let words = words(&document.text);
         for word in &words {
-            hasher.update(word.as_bytes()).update(b" ");
+            hasher.update(&word.to_le_bytes());
         }
         if words.is_empty() {
             hasher.update(document.text.as_bytes());

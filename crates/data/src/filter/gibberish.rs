@@ -14,8 +14,8 @@ pub struct Config {
     pub enabled: bool,
     /// Largest share of characters that are neither letters, digits, white space nor common punctuation.
     pub max_symbols: f64,
-    /// Smallest share of words that hold a letter.
-    pub min_words_with_letters: f64,
+    /// Smallest share of words that hold a letter or digit.
+    pub min_words_with_content: f64,
     /// Largest share of words with a symbol or digit between letters, or with capitals after small letters.
     pub max_odd_words: f64,
     /// Largest mean length of words in scripts that put spaces between them.
@@ -31,7 +31,7 @@ impl Default for Config {
         Self {
             enabled: true,
             max_symbols: 0.25,
-            min_words_with_letters: 0.3,
+            min_words_with_content: 0.5,
             max_odd_words: 0.4,
             max_mean_word_length: 20.0,
             max_wrongly_decoded: 0.02,
@@ -42,7 +42,6 @@ impl Default for Config {
 
 /// Fewer words give no reliable shares.
 const MIN_WORDS: usize = 8;
-const PUNCTUATION: &str = ".,;:!?'\"()[]-–—…«»“”‘’%€$£&/*#|+=<>_`~@";
 const ARTICLES: [&str; 3] = ["the", "a", "an"];
 /// English words that do not follow an article.
 const NEVER_AFTER_ARTICLE: [&str; 42] = [
@@ -85,12 +84,12 @@ impl Gibberish {
         let lettered = share(
             words
                 .iter()
-                .filter(|word| word.chars().any(char::is_alphabetic))
+                .filter(|word| word.chars().any(char::is_alphanumeric))
                 .count(),
         );
-        if lettered < config.min_words_with_letters {
+        if lettered < config.min_words_with_content {
             return Some(format!(
-                "only {} of the words have letters",
+                "only {} of the words have letters or digits",
                 percent(lettered)
             ));
         }
@@ -118,7 +117,7 @@ fn symbols(text: &str) -> f64 {
     for character in text.chars().filter(|character| !character.is_whitespace()) {
         all += 1;
         let plain = character.is_alphanumeric() || !character.is_ascii();
-        if !plain && !PUNCTUATION.contains(character) {
+        if !plain && !is_punctuation(character) {
             odd += 1;
         } else if !plain && !last.is_alphanumeric() && last != character && last.is_ascii() {
             // Different punctuation marks in a row are rare in text and common in noise.
@@ -127,6 +126,17 @@ fn symbols(text: &str) -> f64 {
         last = character;
     }
     (odd + runs) as f64 / all.max(1) as f64
+}
+
+/// What stands between words in running text, sums and tables.
+fn is_punctuation(character: char) -> bool {
+    matches!(
+        character,
+        '!' | '"' | '#' | '$' | '%' | '&' | '\'' | '(' | ')' | '*' | '+' | ',' | '-' | '.' | '/'
+    ) || matches!(
+        character,
+        ':' | ';' | '<' | '=' | '>' | '?' | '@' | '[' | ']' | '_' | '`' | '|' | '~'
+    )
 }
 
 /// A symbol or digit between letters (`qX7#f`), or capitals after small letters twice over; not addresses, not
@@ -216,7 +226,7 @@ mod tests {
             "q%X7#f k^J\\2 *Z;=~ +/a:! 9#_~ @@^; XX&*% ??=+ \\_:; a~~! %%;K",
             "the of under if a because seven loud the never into paper the was by boat",
             "ThÃ© wÃ¤ter is cÃ¶ld tÃ¼day and thÃ© boat is lÃ¤te",
-            "12 34 56 78 90 12 34 56 78 90 12",
+            "-- ** == ++ ~~ || .. ;; -- ** ==",
             &"abcdefghijklmnopqrstuvwxyz ".repeat(9),
         ] {
             assert!(drops(&filter, text), "{text}");
@@ -234,6 +244,7 @@ mod tests {
             "fn main() { let x = 1; println!(\"{x}\"); } // a small program in a text about code",
             "See https://example.org/a?b=c#d and write to us, then call the shop on Monday morning.",
             "short # one",
+            "2 x €20 = €40. €30 + €50 = €80. 2 x €5 = €10. €55 - €20 = €35.",
             "À la carte, garçon! L'été à Paris, c'est très agréable où que l'on soit allé.",
         ] {
             assert_eq!(apply(&filter, text).0, Outcome::Keep, "{text}");

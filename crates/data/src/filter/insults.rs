@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::words::words;
+use super::words::{hash, words};
 use super::{Filter, Outcome};
 use crate::document::Document;
 
@@ -23,16 +23,13 @@ pub struct Config {
 const WORDS: &str = "arse arsehole asshole bastard bastards bitch bitches bollocks bullshit crap crappy cunt damn \
     damned dickhead dumb dumbass fuck fucked fucking fucker goddamn idiot idiotic idiots imbecile imbeciles jackass \
     moron moronic morons piss pissed prick scumbag shit shitty shithead slut stupid stupidly twat wanker whore";
-const PHRASES: [[&str; 3]; 3] = [
-    ["go", "to", "hell"],
-    ["shut", "up", ""],
-    ["screw", "you", ""],
-];
+const PHRASES: [&str; 3] = ["go to hell", "shut up", "screw you"];
 
 /// The filter.
 pub struct Insults {
     max_words: usize,
-    words: HashSet<String>,
+    words: HashSet<u64>,
+    phrases: Vec<Vec<u64>>,
 }
 
 impl Insults {
@@ -40,14 +37,13 @@ impl Insults {
     #[must_use]
     pub fn new(config: &Config) -> Self {
         let extra = config.extra_words.iter().map(|word| word.to_lowercase());
-        let words = WORDS
-            .split_whitespace()
-            .map(str::to_owned)
-            .chain(extra)
-            .collect();
+        let single = WORDS.split_whitespace().map(str::to_owned).chain(extra);
+        let single = single.map(|word| hash(word.as_bytes())).collect();
+        let phrases = PHRASES.map(words).to_vec();
         Self {
             max_words: config.max_words,
-            words,
+            words: single,
+            phrases,
         }
     }
 }
@@ -63,15 +59,12 @@ impl Filter for Insults {
             .iter()
             .filter(|word| self.words.contains(*word))
             .count();
-        let spoken = |phrase: &[&str; 3], at: usize| {
-            let parts = phrase.iter().filter(|part| !part.is_empty());
-            parts
-                .enumerate()
-                .all(|(index, part)| words.get(at + index).is_some_and(|word| word == part))
+        let starts = |at: &usize| {
+            self.phrases
+                .iter()
+                .any(|phrase| words[*at..].starts_with(phrase))
         };
-        let phrases = (0..words.len())
-            .filter(|&at| PHRASES.iter().any(|phrase| spoken(phrase, at)))
-            .count();
+        let phrases = (0..words.len()).filter(starts).count();
         let count = single + phrases;
         Outcome::drop_if((count > self.max_words).then(|| format!("{count} rude words")))
     }

@@ -1,11 +1,9 @@
 //! Documents in another language than the ones expected, told by script and by each language's most frequent words.
 //! Cheap and careful: a document is dropped only when another language is clearly more likely.
 
-use std::collections::HashMap;
-
 use serde::{Deserialize, Serialize};
 
-use super::words::words;
+use super::words::{HashedMap, hash, words};
 use super::{Filter, Outcome};
 use crate::document::Document;
 
@@ -84,15 +82,16 @@ const MIN_WORDS: usize = 8;
 
 /// Tells languages apart.
 pub struct Detector {
-    frequent: HashMap<&'static str, Vec<&'static str>>,
+    /// For the hash of a frequent word, one bit for each language of [`PROFILES`] that it is frequent in.
+    frequent: HashedMap<u16>,
 }
 
 impl Default for Detector {
     fn default() -> Self {
-        let mut frequent: HashMap<_, Vec<_>> = HashMap::new();
-        for (language, list) in PROFILES {
+        let mut frequent = HashedMap::<u16>::default();
+        for (index, (_, list)) in PROFILES.iter().enumerate() {
             for word in list.split(' ') {
-                frequent.entry(word).or_default().push(language);
+                *frequent.entry(hash(word.as_bytes())).or_default() |= 1 << index;
             }
         }
         Self { frequent }
@@ -104,33 +103,42 @@ impl Detector {
     /// frequent ones, or of its letters in that language's script. Empty when nothing can be said.
     #[must_use]
     pub fn scores(&self, text: &str) -> Vec<(&'static str, f64)> {
-        let letters = text
-            .chars()
-            .filter(|character| character.is_alphabetic())
-            .count();
-        let mut scores: Vec<_> = SCRIPTS
-            .iter()
-            .map(|(language, range)| {
-                (
-                    *language,
-                    text.chars()
-                        .filter(|character| range.contains(character))
-                        .count(),
-                )
-            })
-            .map(|(language, count)| (language, count as f64 / letters.max(1) as f64))
-            .collect();
+        let mut scores = Vec::new();
+        if !text.is_ascii() {
+            let (mut letters, mut counts) = (0usize, [0usize; SCRIPTS.len()]);
+            for character in text.chars().filter(|character| character.is_alphabetic()) {
+                letters += 1;
+                if character >= '\u{370}'
+                    && let Some(index) = SCRIPTS
+                        .iter()
+                        .position(|(_, range)| range.contains(&character))
+                {
+                    counts[index] += 1;
+                }
+            }
+            let share = |count: usize| count as f64 / letters.max(1) as f64;
+            scores.extend(
+                SCRIPTS
+                    .iter()
+                    .zip(counts)
+                    .map(|((language, _), count)| (*language, share(count))),
+            );
+        }
         let words = words(text);
         if words.len() >= MIN_WORDS {
-            for (language, _) in PROFILES {
-                let hits = words
-                    .iter()
-                    .filter_map(|word| self.frequent.get(word.as_str()));
-                let count = hits
-                    .filter(|languages| languages.contains(&language))
-                    .count();
-                scores.push((language, count as f64 / words.len() as f64));
+            let mut counts = [0usize; PROFILES.len()];
+            for languages in words.iter().filter_map(|word| self.frequent.get(word)) {
+                for (index, count) in counts.iter_mut().enumerate() {
+                    *count += usize::from(languages >> index & 1);
+                }
             }
+            let share = |count: usize| count as f64 / words.len() as f64;
+            scores.extend(
+                PROFILES
+                    .iter()
+                    .zip(counts)
+                    .map(|((language, _), count)| (*language, share(count))),
+            );
         }
         scores.retain(|(_, score)| *score > 0.0);
         scores.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(b.0)));

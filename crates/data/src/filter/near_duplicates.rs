@@ -2,11 +2,9 @@
 //! and empty bins filled from their neighbours (Li, Owen and Zhang 2012; Shrivastava 2017, arXiv 1703.04664), looked
 //! up by bands (Leskovec, Rajaraman and Ullman 2014, chapter 3).
 
-use std::collections::HashMap;
-
 use serde::{Deserialize, Serialize};
 
-use super::words::{hash, mix, run, words};
+use super::words::{HashedMap, mix, run, words};
 use super::{History, Outcome};
 use crate::document::Document;
 
@@ -45,7 +43,7 @@ const ROWS: usize = 6;
 /// The filter. Memory: 128 bytes of signature, its bands and its id for every document kept.
 pub struct NearDuplicates {
     config: Config,
-    bands: HashMap<u64, u32>,
+    bands: HashedMap<u32>,
     signatures: Vec<[u8; BINS]>,
     ids: Vec<Box<str>>,
 }
@@ -56,15 +54,14 @@ impl NearDuplicates {
     pub fn new(config: &Config) -> Self {
         Self {
             config: config.clone(),
-            bands: HashMap::new(),
+            bands: HashedMap::default(),
             signatures: Vec::new(),
             ids: Vec::new(),
         }
     }
 
     /// The smallest hash in each bin; bins without one borrow from bins that have one.
-    fn minima(&self, words: &[String]) -> [u64; BINS] {
-        let hashes: Vec<_> = words.iter().map(|word| hash(word.as_bytes())).collect();
+    fn minima(&self, hashes: &[u64]) -> [u64; BINS] {
         let mut bins = [u64::MAX; BINS];
         for window in hashes.windows(self.config.shingle_words.clamp(1, hashes.len())) {
             let value = run(window);

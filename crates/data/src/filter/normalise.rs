@@ -40,6 +40,17 @@ impl Normalise {
         }
     }
 
+    /// Whether a text is visibly clean: plain ASCII without anything that [`Normalise::clean`] changes.
+    fn is_clean(&self, text: &str) -> bool {
+        let plain = |byte: u8| byte == b'\n' || (b' '..=b'~').contains(&byte);
+        text.bytes().all(plain)
+            && self.config.max_blank_lines >= 1
+            && !text.contains(" \n")
+            && !text.contains("\n\n\n")
+            && !text.starts_with('\n')
+            && !text.ends_with([' ', '\n'])
+    }
+
     fn clean(&self, text: &str) -> String {
         let composed: String = match is_nfc_quick(text.chars()) {
             IsNormalized::Yes => text.to_owned(),
@@ -85,6 +96,9 @@ impl Filter for Normalise {
     }
 
     fn apply(&self, document: &mut Document) -> Outcome {
+        if self.is_clean(&document.text) {
+            return Outcome::Keep;
+        }
         let clean = self.clean(&document.text);
         // White space at the end of a file is no edit worth telling.
         let changed = clean != document.text.trim_end();

@@ -30,9 +30,10 @@ impl Default for Config {
 }
 
 const EMAIL: &str = r"(?i)[a-z0-9][a-z0-9._%+\-]*@[a-z0-9\-]+(?:\.[a-z0-9\-]+)*\.[a-z]{2,}";
-const CARD: &str = r"\b[3-6](?:[ \-]?\d){12,18}\b";
+const CARD: &str = r"(?-u:\b)[3-6](?:[ \-]?[0-9]){12,18}(?-u:\b)";
+/// Digits and word borders are ASCII ones, which the fast engine handles in any text.
 /// International; area code in brackets; area code and number; five pairs; North American.
-const PHONE: &str = r"\+\d{1,3}(?:[ .\-/]?\(?\d{1,7}\)?){2,6}\b|\(0?\d{2,4}\)[ .\-]?\d{2,4}(?:[ .\-]?\d{2,4}){1,3}\b|\b0\d{1,4}[\-/ ]\d{6,9}\b|\b0\d{2,4}(?:[\-/ ]\d{2,4}){2,4}\b|\b0\d(?:[ .\-]\d{2}){4}\b|\b\d{3}[\-.]\d{3}[\-.]\d{4}\b";
+const PHONE: &str = r"\+[0-9]{1,3}(?:[ .\-/]?\(?[0-9]{1,7}\)?){2,6}(?-u:\b)|\(0?[0-9]{2,4}\)[ .\-]?[0-9]{2,4}(?:[ .\-]?[0-9]{2,4}){1,3}(?-u:\b)|(?-u:\b)0[0-9]{1,4}[\-/ ][0-9]{6,9}(?-u:\b)|(?-u:\b)0[0-9]{2,4}(?:[\-/ ][0-9]{2,4}){2,4}(?-u:\b)|(?-u:\b)0[0-9](?:[ .\-][0-9]{2}){4}(?-u:\b)|(?-u:\b)[0-9]{3}[\-.][0-9]{3}[\-.][0-9]{4}(?-u:\b)";
 
 /// The filter.
 pub struct Redact {

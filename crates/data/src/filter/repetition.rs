@@ -1,11 +1,11 @@
 //! Texts that say the same thing over and over: the repetition rules of Gopher (Rae et al. 2021, arXiv 2112.11446,
 //! table A1).
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 
 use serde::{Deserialize, Serialize};
 
-use super::words::{hash, run};
+use super::words::{HashedMap, hash, run};
 use super::{Filter, Outcome};
 use crate::document::Document;
 
@@ -30,9 +30,9 @@ impl Default for Config {
         Self {
             enabled: true,
             min_words: 50,
-            max_duplicate_lines: 0.3,
-            max_top_ngram: [0.3, 0.28, 0.26],
-            max_duplicate_ngrams: [0.6, 0.4],
+            max_duplicate_lines: 0.5,
+            max_top_ngram: [0.4, 0.38, 0.36],
+            max_duplicate_ngrams: [0.9, 0.8],
         }
     }
 }
@@ -119,7 +119,8 @@ impl Words {
     /// The share of the most frequent run of `length` words; of runs that overlap, as in `la la la`, each word
     /// counts once.
     fn top(&self, length: usize) -> f64 {
-        let mut counts: HashMap<u64, (usize, usize, usize)> = HashMap::new();
+        let mut counts: HashedMap<(usize, usize, usize)> = HashedMap::default();
+        counts.reserve(self.hashes.len());
         for (at, window) in self.hashes.windows(length).enumerate() {
             let bytes: usize = self.lengths[at..at + length].iter().sum();
             let (count, covered, free) = counts.entry(run(window)).or_default();
@@ -139,7 +140,8 @@ impl Words {
 
     /// The share of words in runs of `length` words that occur more than once.
     fn duplicate(&self, length: usize) -> f64 {
-        let mut counts: HashMap<u64, u32> = HashMap::new();
+        let mut counts: HashedMap<u32> = HashedMap::default();
+        counts.reserve(self.hashes.len());
         let runs: Vec<_> = self.hashes.windows(length).map(run).collect();
         for run in &runs {
             *counts.entry(*run).or_default() += 1;

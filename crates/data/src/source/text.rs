@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn prefers_blank_lines_then_lines_then_spaces() {
-        assert_eq!(cut(b"aaaa bb\n\nc d\ne", 14), 9);
+        assert_eq!(cut(b"aaaa bb\n\nc d\nefg", 14), 9);
         assert_eq!(cut(b"aaaa bbbbb\ncc ddddd", 14), 11);
         assert_eq!(cut(b"aaaa bbbbbbb ccccc", 14), 13);
         assert_eq!(cut(b"aaaaaaaaaaaaaaaaaa", 14), 14);
