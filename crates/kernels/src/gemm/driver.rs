@@ -1,7 +1,7 @@
 //! The loops around the tiles, and how they are shared out among threads.
 
 use super::Mat;
-use super::engine::{Engine, k_block};
+use super::engine::Engine;
 use super::pack::Panel;
 use super::tile::Block;
 use crate::pool::{Disjoint, parallel_chunks_mut, parallel_for, threads};
@@ -40,7 +40,7 @@ impl Product<'_> {
 
     /// The blocks of k in order: (first, length).
     fn k_blocks(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
-        let (k, length) = (self.k, k_block(self.k));
+        let (k, length) = (self.k, self.engine.k_block(self.k));
         (0..k)
             .step_by(length)
             .map(move |first| (first, length.min(k - first)))
@@ -86,7 +86,7 @@ impl Product<'_> {
         let engine = self.engine;
         let (height, width) = (engine.panel_rows(), engine.panel_cols());
         let panels = self.m.div_ceil(height);
-        let block_words = panels * height * engine.words(k_block(self.k));
+        let block_words = panels * height * engine.words(engine.k_block(self.k));
         let mut packed = scratch(block_words * self.k_blocks().count());
         for ((k0, k), out) in self.k_blocks().zip(packed.chunks_exact_mut(block_words)) {
             let words = engine.words(k);

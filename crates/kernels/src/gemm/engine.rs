@@ -6,14 +6,6 @@ use super::tile::{Block, Single, block};
 use crate::isa::{Isa, has_bf16, isa};
 use crate::lanes::Portable;
 
-/// Longest stretch of k summed on its own; with it a panel of B fills half to all of the first-level cache.
-const LONGEST: usize = 512;
-
-/// Length of the blocks into which a sum over `k` is split: as even as possible, and a function of k alone.
-pub(crate) fn k_block(k: usize) -> usize {
-    k.div_ceil(k.div_ceil(LONGEST)).next_multiple_of(32)
-}
-
 /// A way to compute products. All panels are made of 4-byte words.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) enum Engine {
@@ -31,7 +23,7 @@ pub(crate) enum Engine {
 
 const PORTABLE_ROWS: usize = if cfg!(target_arch = "aarch64") { 6 } else { 2 };
 const AVX2_ROWS: usize = 6;
-const AVX512_ROWS: usize = 12;
+const AVX512_ROWS: usize = 14;
 
 impl Engine {
     pub(crate) fn choose(precision: Precision) -> Self {
@@ -43,6 +35,13 @@ impl Engine {
             Isa::Avx512 if rounded && has_bf16() => Self::Avx512Bf16,
             Isa::Avx512 | Isa::Amx => Self::Avx512 { rounded },
         }
+    }
+
+    /// Length of the blocks into which a sum over `k` is split: as even as possible, and a function of k alone.
+    pub(crate) fn k_block(self, k: usize) -> usize {
+        // As long as panels of both operands stay in the first-level cache, more or less; on tiles, in the second.
+        let longest = if self == Self::Amx { 1536 } else { 384 };
+        k.div_ceil(k.div_ceil(longest)).next_multiple_of(32)
     }
 
     /// Rows of A in a panel.

@@ -198,6 +198,7 @@ unsafe fn tiles(x: Panel<'_>, out: *mut f32) {
     // SAFETY: masks keep every read within the bounds that `check` established, and it checked the output.
     unsafe {
         let data = x.data.as_ptr();
+        let interleave = interleaved();
         for chunk in 0..x.k.div_ceil(32) {
             let p = chunk * 32;
             let out = out.add(chunk * x.width * 16);
@@ -223,6 +224,25 @@ unsafe fn tiles(x: Panel<'_>, out: *mut f32) {
             }
             for lane in (0..x.width).step_by(16) {
                 // Words of 16 lanes, one row for each word; then turned over.
+                if x.lane_stride == 1 {
+                    let here = first(x.lanes.saturating_sub(lane));
+                    let there = |k: usize| if k < x.k { here } else { 0 };
+                    let mut words = [_mm512_setzero_ps(); 16];
+                    for (i, words) in words.iter_mut().enumerate() {
+                        let (even, odd) = (p + 2 * i, p + 2 * i + 1);
+                        let at = data.wrapping_add(even * x.k_stride + lane);
+                        soon(at.wrapping_add(32 * x.k_stride));
+                        soon(at.wrapping_add(33 * x.k_stride));
+                        let even = _mm512_maskz_loadu_ps(there(even), at);
+                        let odd = _mm512_maskz_loadu_ps(there(odd), at.wrapping_add(x.k_stride));
+                        let halves = as_integers(_mm512_cvtne2ps_pbh(odd, even));
+                        *words = _mm512_castsi512_ps(_mm512_permutexvar_epi16(interleave, halves));
+                    }
+                    for (i, column) in transpose(words).into_iter().enumerate() {
+                        _mm512_storeu_ps(out.add((lane + i) * 16), column);
+                    }
+                    continue;
+                }
                 let mut words = [[0.0_f32; 16]; 16];
                 let lanes = x.lanes.saturating_sub(lane).min(16);
                 let part = Panel {
