@@ -4,7 +4,8 @@
 //! are copied into panels that a register tile walks along k.
 //!
 //! **Batch invariance.** Each element of C is a sum over k in blocks whose lengths depend on k alone; within a block the
-//! terms are added one after the other, and the blocks' sums are added in order. Neither m, n, the place of a row in the
+//! terms are added one after the other, and the blocks' sums are added in order (on AMX tiles, each block starts from
+//! what is there). Neither m, n, the place of a row in the
 //! batch, the tile it falls in, nor the number of threads has a say, so a row has the same bits in every batch.
 
 #[cfg(target_arch = "x86_64")]
