@@ -21,7 +21,9 @@ pub enum Error {
         address: SocketAddr,
     },
     /// The address cannot be listened on for another reason.
-    #[error("cannot listen on {address}: {source}; choose an address of this machine with --bind ADDRESS:PORT")]
+    #[error(
+        "cannot listen on {address}: {source}; choose an address of this machine with --bind ADDRESS:PORT"
+    )]
     Bind {
         /// The address asked for.
         address: SocketAddr,
@@ -43,7 +45,9 @@ pub enum Error {
         origin: String,
     },
     /// No model was given to serve.
-    #[error("there is no model to serve; name one (`ontogeny serve MODEL`, see `ontogeny models list`)")]
+    #[error(
+        "there is no model to serve; name one (`ontogeny serve MODEL`, see `ontogeny models list`)"
+    )]
     NoModel,
     /// A model cannot be loaded.
     #[error("cannot load the model `{model}`: {source}")]

@@ -51,23 +51,49 @@ impl Server {
         if models.list().is_empty() {
             return Err(Error::NoModel);
         }
-        let keys = config.api_keys.as_deref().map(Keys::read).transpose()?.map(Arc::new);
-        let listener = TcpListener::bind(config.bind).await.map_err(|source| match source.kind() {
-            ErrorKind::AddrInUse => Error::PortInUse { address: config.bind },
-            _ => Error::Bind { address: config.bind, source },
-        })?;
+        let keys = config
+            .api_keys
+            .as_deref()
+            .map(Keys::read)
+            .transpose()?
+            .map(Arc::new);
+        let listener =
+            TcpListener::bind(config.bind)
+                .await
+                .map_err(|source| match source.kind() {
+                    ErrorKind::AddrInUse => Error::PortInUse {
+                        address: config.bind,
+                    },
+                    _ => Error::Bind {
+                        address: config.bind,
+                        source,
+                    },
+                })?;
         let address = listener.local_addr()?;
         if keys.is_none() && !address.ip().is_loopback() {
             tracing::warn!(%address, "everyone who can reach this address can use the server; give it --api-keys FILE");
         }
-        let origins = Arc::new(Origins::new(&config.allowed_origins, address, keys.is_some())?);
+        let origins = Arc::new(Origins::new(
+            &config.allowed_origins,
+            address,
+            keys.is_some(),
+        )?);
         let state = State {
             models,
-            feedback: config.feedback.as_deref().map(feedback::Store::open).transpose()?,
+            feedback: config
+                .feedback
+                .as_deref()
+                .map(feedback::Store::open)
+                .transpose()?,
             store_prompts: config.store_prompts,
             body_limit: config.body_limit,
         };
-        Ok(Server { listener, address, router: router(state, keys, &origins), drain: config.drain })
+        Ok(Server {
+            listener,
+            address,
+            router: router(state, keys, &origins),
+            drain: config.drain,
+        })
     }
 
     /// Where it listens; the port that was chosen when 0 was asked for.
@@ -104,7 +130,9 @@ impl Server {
 /// # Errors
 /// As [`Server::bind`] and [`Server::run`].
 pub fn serve(config: &Config, models: Models, bound: impl FnOnce(SocketAddr)) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
     let ended = runtime.block_on(async {
         let server = Server::bind(config, models).await?;
         let stop = stop_signal()?;
@@ -155,7 +183,10 @@ fn router(state: State, keys: Option<Arc<Keys>>, origins: &Arc<Origins>) -> Rout
         .with_state(state)
         .layer(DefaultBodyLimit::max(body_limit))
         .layer(cors(origins.clone()))
-        .layer(middleware::from_fn_with_state(origins.clone(), guard::refuse_foreign_pages))
+        .layer(middleware::from_fn_with_state(
+            origins.clone(),
+            guard::refuse_foreign_pages,
+        ))
         .layer(CatchPanicLayer::custom(panicked))
         .layer(middleware::from_fn(monitor::observe))
 }
@@ -164,7 +195,9 @@ fn router(state: State, keys: Option<Arc<Keys>>, origins: &Arc<Origins>) -> Rout
 fn cors(origins: Arc<Origins>) -> CorsLayer {
     let allowed = move |origin: &HeaderValue, parts: &request::Parts| {
         let authority = guard::authority(&parts.uri, &parts.headers);
-        origin.to_str().is_ok_and(|origin| origins.origin_allowed(origin, authority.unwrap_or_default()))
+        origin
+            .to_str()
+            .is_ok_and(|origin| origins.origin_allowed(origin, authority.unwrap_or_default()))
     };
     CorsLayer::new()
         .allow_origin(AllowOrigin::predicate(allowed))
@@ -189,7 +222,10 @@ async fn wrong_method(request: Request) -> ApiError {
 fn panicked(payload: Box<dyn Any + Send>) -> Response {
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(panic = text.unwrap_or("of an unknown kind"), "a request panicked");
+    tracing::error!(
+        panic = text.unwrap_or("of an unknown kind"),
+        "a request panicked"
+    );
     ApiError::internal().into_response()
 }
 
@@ -212,15 +248,28 @@ mod tests {
         let server = tokio::spawn(async move { axum::serve(listener, router).await });
         let fetch = move |path: &'static str| {
             tokio::task::spawn_blocking(move || {
-                let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-                let mut response = agent.get(format!("http://{address}{path}")).call().expect("a response");
+                let agent: ureq::Agent = ureq::Agent::config_builder()
+                    .http_status_as_error(false)
+                    .build()
+                    .into();
+                let mut response = agent
+                    .get(format!("http://{address}{path}"))
+                    .call()
+                    .expect("a response");
                 let text = response.body_mut().read_to_string().expect("a body");
-                (response.status().as_u16(), response.headers().contains_key("x-request-id"), text)
+                (
+                    response.status().as_u16(),
+                    response.headers().contains_key("x-request-id"),
+                    text,
+                )
             })
         };
         let (status, has_id, text) = fetch("/panic").await.expect("a task");
         assert_eq!((status, has_id), (500, true));
-        assert!(text.contains("\"type\":\"server_error\"") && !text.contains("on purpose"), "{text}");
+        assert!(
+            text.contains("\"type\":\"server_error\"") && !text.contains("on purpose"),
+            "{text}"
+        );
         assert_eq!(fetch("/health").await.expect("a task").0, 200);
         server.abort();
     }

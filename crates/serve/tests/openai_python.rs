@@ -12,12 +12,18 @@ use serve::feedback::Store;
 #[test]
 fn the_official_python_client_works_unmodified() {
     let Some(python) = std::env::var_os("ONTOGENY_PYTHON") else {
-        println!("skipped: ONTOGENY_PYTHON names no Python interpreter");
+        eprintln!("skipped: ONTOGENY_PYTHON names no Python interpreter");
         return;
     };
-    let has_package = Command::new(&python).args(["-c", "import openai"]).output().is_ok_and(|run| run.status.success());
+    let has_package = Command::new(&python)
+        .args(["-c", "import openai"])
+        .output()
+        .is_ok_and(|run| run.status.success());
     if !has_package {
-        println!("skipped: {} has no `openai` package", Path::new(&python).display());
+        eprintln!(
+            "skipped: {} has no `openai` package",
+            Path::new(&python).display()
+        );
         return;
     }
     let keys = tempfile::tempdir().expect("a folder");
@@ -25,10 +31,21 @@ fn the_official_python_client_works_unmodified() {
     std::fs::write(&path, "python-key\n").expect("a key file");
     let server = start(|config| config.api_keys = Some(path));
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openai_python.py");
-    let run = Command::new(&python).arg(script).arg(server.url("/v1")).arg(MODEL).arg("python-key").output();
+    let run = Command::new(&python)
+        .arg(script)
+        .arg(server.url("/v1"))
+        .arg(MODEL)
+        .arg("python-key")
+        .output();
     let run = run.expect("a Python interpreter");
-    let (out, error) = (String::from_utf8_lossy(&run.stdout), String::from_utf8_lossy(&run.stderr));
+    let (out, error) = (
+        String::from_utf8_lossy(&run.stdout),
+        String::from_utf8_lossy(&run.stderr),
+    );
     assert!(run.status.success(), "{out}\n{error}");
-    let stats = Store::open(&server.feedback_path()).expect("the store").stats().expect("counts");
+    let stats = Store::open(&server.feedback_path())
+        .expect("the store")
+        .stats()
+        .expect("counts");
     assert_eq!((stats.down, stats.pairs), (1, 1), "{out}");
 }

@@ -69,7 +69,12 @@ fn pairs_of(rated: &[(Answer, Rating)]) -> Vec<Pair> {
         .iter()
         .filter_map(|(answer, rating)| {
             let prompt = answer.prompt.as_ref()?;
-            Some((serde_json::to_string(prompt).ok()?, prompt, answer.text.as_deref()?, rating))
+            Some((
+                serde_json::to_string(prompt).ok()?,
+                prompt,
+                answer.text.as_deref()?,
+                rating,
+            ))
         })
         .collect();
     let mut better: BTreeMap<&str, Better<'_>> = BTreeMap::new();
@@ -82,10 +87,18 @@ fn pairs_of(rated: &[(Answer, Rating)]) -> Vec<Pair> {
     }
     let mut pairs = BTreeMap::new();
     let mut settled = BTreeSet::new();
-    for (key, prompt, rejected, rating) in with_text.iter().rev().filter(|(.., rating)| rating.rating == Verdict::Down) {
+    for (key, prompt, rejected, rating) in with_text
+        .iter()
+        .rev()
+        .filter(|(.., rating)| rating.rating == Verdict::Down)
+    {
         let better = &better[key.as_str()];
-        let candidates = correction(rating).into_iter().chain(better.corrections.iter().chain(&better.up).copied());
-        let Some(chosen) = candidates.into_iter().find(|chosen| chosen != rejected) else { continue };
+        let candidates = correction(rating)
+            .into_iter()
+            .chain(better.corrections.iter().chain(&better.up).copied());
+        let Some(chosen) = candidates.into_iter().find(|chosen| chosen != rejected) else {
+            continue;
+        };
         // Newest first: an older pair the other way round has been overruled.
         if settled.contains(&(key.as_str(), *rejected, chosen)) {
             continue;
@@ -109,7 +122,10 @@ fn pairs_of(rated: &[(Answer, Rating)]) -> Vec<Pair> {
 }
 
 fn correction(rating: &Rating) -> Option<&str> {
-    rating.correction.as_deref().filter(|correction| !correction.trim().is_empty())
+    rating
+        .correction
+        .as_deref()
+        .filter(|correction| !correction.trim().is_empty())
 }
 
 #[cfg(test)]
@@ -117,8 +133,16 @@ mod tests {
     use super::*;
     use tokenizer::Message;
 
-    fn rated(question: &str, text: &str, verdict: Verdict, correction: Option<&str>) -> (Answer, Rating) {
-        let prompt = Prompt::Messages(vec![Message { role: "user".to_owned(), content: question.to_owned() }]);
+    fn rated(
+        question: &str,
+        text: &str,
+        verdict: Verdict,
+        correction: Option<&str>,
+    ) -> (Answer, Rating) {
+        let prompt = Prompt::Messages(vec![Message {
+            role: "user".to_owned(),
+            content: question.to_owned(),
+        }]);
         let id = format!("{question}/{text}");
         let answer = Answer {
             id: id.clone(),
@@ -133,11 +157,24 @@ mod tests {
             completion_tokens: 1,
         };
         let correction = correction.map(str::to_owned);
-        (answer, Rating { answer_id: id, choice: 0, rating: verdict, correction, comment: None, created_unix: 0 })
+        (
+            answer,
+            Rating {
+                answer_id: id,
+                choice: 0,
+                rating: verdict,
+                correction,
+                comment: None,
+                created_unix: 0,
+            },
+        )
     }
 
     fn sides(rated: &[(Answer, Rating)]) -> Vec<(String, String)> {
-        let mut sides: Vec<_> = pairs_of(rated).into_iter().map(|pair| (pair.chosen, pair.rejected)).collect();
+        let mut sides: Vec<_> = pairs_of(rated)
+            .into_iter()
+            .map(|pair| (pair.chosen, pair.rejected))
+            .collect();
         sides.sort();
         sides
     }
@@ -153,7 +190,10 @@ mod tests {
             rated("q", "bad", Verdict::Down, Some("corrected")),
             rated("q", "worse", Verdict::Down, None),
         ];
-        assert_eq!(sides(&rows), [pair("corrected", "bad"), pair("corrected", "worse")]);
+        assert_eq!(
+            sides(&rows),
+            [pair("corrected", "bad"), pair("corrected", "worse")]
+        );
     }
 
     #[test]
@@ -169,7 +209,10 @@ mod tests {
 
     #[test]
     fn the_newer_of_two_contradicting_judgements_stands() {
-        let rows = [rated("q", "a", Verdict::Down, Some("b")), rated("q", "b", Verdict::Down, Some("a"))];
+        let rows = [
+            rated("q", "a", Verdict::Down, Some("b")),
+            rated("q", "b", Verdict::Down, Some("a")),
+        ];
         assert_eq!(sides(&rows), [pair("a", "b")]);
     }
 

@@ -14,7 +14,9 @@ use crate::server::State;
 
 /// The routes of this surface.
 pub(crate) fn routes() -> Router<State> {
-    Router::new().route("/v1/feedback", post(create)).route("/v1/feedback/{answer_id}", get(retrieve))
+    Router::new()
+        .route("/v1/feedback", post(create))
+        .route("/v1/feedback/{answer_id}", get(retrieve))
 }
 
 /// Rates an answer.
@@ -26,14 +28,21 @@ async fn create(Shared(state): Shared<State>, Body(body): Body) -> Result<Json<V
         let message = format!("Invalid value: '{verdict}'. Supported values are: 'up' and 'down'.");
         ApiError::field("rating", "invalid_value", message)
     })?;
-    let text = |name| Ok(fields.string(name)?.filter(|text| !text.trim().is_empty()).map(str::to_owned));
+    let text = |name| {
+        Ok(fields
+            .string(name)?
+            .filter(|text| !text.trim().is_empty())
+            .map(str::to_owned))
+    };
     let rating = Rating {
         answer_id: fields.required_string("answer_id")?.to_owned(),
         choice: fields.count("choice", 0, usize::MAX)?.unwrap_or(0),
         rating: verdict,
         correction: text("correction")?,
         comment: text("comment")?,
-        created_unix: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        created_unix: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs()),
     };
     let stored = rating.clone();
     blocking(move || store.rate(&stored)).await?;
@@ -58,7 +67,9 @@ async fn retrieve(
         which.map_err(|error| ApiError::field("choice", "invalid_type", error.body_text()))?;
     let (answer, rating) = blocking(move || {
         let rating = store.rating(&id, choice)?;
-        let answer = store.answer(&id, choice)?.ok_or(Error::UnknownAnswer { id, choice })?;
+        let answer = store
+            .answer(&id, choice)?
+            .ok_or(Error::UnknownAnswer { id, choice })?;
         Ok((answer, rating))
     })
     .await?;
@@ -96,7 +107,11 @@ fn object(rating: &Rating) -> Value {
 
 fn store(state: &State) -> Result<Store, ApiError> {
     state.feedback.clone().ok_or_else(|| {
-        ApiError::not_found("answer_id", "feedback_disabled", "This server was started without a feedback store.")
+        ApiError::not_found(
+            "answer_id",
+            "feedback_disabled",
+            "This server was started without a feedback store.",
+        )
     })
 }
 

@@ -29,7 +29,9 @@ pub struct ImportConfig {
 
 impl Default for ImportConfig {
     fn default() -> ImportConfig {
-        ImportConfig { max_error_fraction: 0.01 }
+        ImportConfig {
+            max_error_fraction: 0.01,
+        }
     }
 }
 
@@ -68,22 +70,33 @@ struct Line {
 /// # Errors
 /// When the file cannot be read, too many lines cannot be used, or the store cannot be written.
 pub fn import(store: &Store, path: &Path, config: &ImportConfig) -> Result<Imported> {
-    let unreadable =
-        |source: std::io::Error| Error::File { operation: "read", path: path.to_owned(), source: source.into() };
+    let unreadable = |source: std::io::Error| Error::File {
+        operation: "read",
+        path: path.to_owned(),
+        source: source.into(),
+    };
     let mut reader = BufReader::new(File::open(path).map_err(unreadable)?);
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs());
     store.transact("import ratings", |transaction| {
         let mut report = Imported::default();
         let mut line = Vec::new();
         for number in 1.. {
             line.clear();
-            let length = reader.by_ref().take(LONGEST_LINE).read_until(b'\n', &mut line).map_err(unreadable)?;
+            let length = reader
+                .by_ref()
+                .take(LONGEST_LINE)
+                .read_until(b'\n', &mut line)
+                .map_err(unreadable)?;
             if length == 0 {
                 break;
             }
             if line.last() != Some(&b'\n') && length as u64 == LONGEST_LINE {
                 report.rows += 1;
-                report.broken.push((number, format!("it is longer than {LONGEST_LINE} bytes")));
+                report
+                    .broken
+                    .push((number, format!("it is longer than {LONGEST_LINE} bytes")));
                 skip_line(&mut reader).map_err(unreadable)?;
                 continue;
             }
@@ -128,8 +141,15 @@ fn skip_line(reader: &mut impl BufRead) -> std::io::Result<()> {
 }
 
 /// Adds one line: whether it was new, or why it cannot be used.
-fn add(connection: &Connection, line: &[u8], now: u64) -> Result<std::result::Result<bool, String>> {
-    let (answer, rating) = match serde_json::from_slice::<Line>(line).map_err(|error| error.to_string()).and_then(|line| read(line, now)) {
+fn add(
+    connection: &Connection,
+    line: &[u8],
+    now: u64,
+) -> Result<std::result::Result<bool, String>> {
+    let (answer, rating) = match serde_json::from_slice::<Line>(line)
+        .map_err(|error| error.to_string())
+        .and_then(|line| read(line, now))
+    {
         Ok(row) => row,
         Err(reason) => return Ok(Err(reason)),
     };
@@ -147,13 +167,21 @@ fn add(connection: &Connection, line: &[u8], now: u64) -> Result<std::result::Re
                 .optional()
                 .map_err(during("find an answer"))?;
             if known.is_none() {
-                return Ok(Err(format!("no answer `{}` (choice {}) is stored", rating.answer_id, rating.choice)));
+                return Ok(Err(format!(
+                    "no answer `{}` (choice {}) is stored",
+                    rating.answer_id, rating.choice
+                )));
             }
         }
     }
-    let current =
-        current_rating(connection, &rating.answer_id, rating.choice).map_err(during("read a rating"))?;
-    let same = current.is_some_and(|current| Rating { created_unix: rating.created_unix, ..current } == rating);
+    let current = current_rating(connection, &rating.answer_id, rating.choice)
+        .map_err(during("read a rating"))?;
+    let same = current.is_some_and(|current| {
+        Rating {
+            created_unix: rating.created_unix,
+            ..current
+        } == rating
+    });
     if !same {
         insert_rating(connection, &rating).map_err(during("import a rating"))?;
     }
@@ -171,17 +199,26 @@ fn read(line: Line, now: u64) -> std::result::Result<(Option<Answer>, Rating), S
         created_unix: now,
     };
     if let Some(id) = line.answer_id {
-        let verdict = line.rating.ok_or("`rating` is missing (\"up\" or \"down\")")?;
+        let verdict = line
+            .rating
+            .ok_or("`rating` is missing (\"up\" or \"down\")")?;
         return Ok((None, rating(id, verdict, line.correction)));
     }
     let prompt = line.messages.or(line.prompt);
     let prompt = prompt.ok_or("it has neither `answer_id` nor `messages` nor `prompt`")?;
     let (text, verdict, correction) = match (line.answer, line.chosen, line.rejected) {
-        (Some(answer), ..) => {
-            (answer, line.rating.ok_or("`rating` is missing (\"up\" or \"down\")")?, line.correction)
-        }
+        (Some(answer), ..) => (
+            answer,
+            line.rating
+                .ok_or("`rating` is missing (\"up\" or \"down\")")?,
+            line.correction,
+        ),
         (None, Some(chosen), Some(rejected)) => (rejected, Verdict::Down, Some(chosen)),
-        _ => return Err("it has neither `answer` with `rating`, nor `chosen` with `rejected`".to_owned()),
+        _ => {
+            return Err(
+                "it has neither `answer` with `rating`, nor `chosen` with `rejected`".to_owned(),
+            );
+        }
     };
     let model = line.model.unwrap_or_else(|| "imported".to_owned());
     let id = imported_id(&prompt, &text, &model)?;
@@ -203,5 +240,8 @@ fn read(line: Line, now: u64) -> std::result::Result<(Option<Answer>, Rating), S
 /// Names an answer of another system by what it says, so that importing it again finds it.
 fn imported_id(prompt: &Prompt, text: &str, model: &str) -> std::result::Result<String, String> {
     let bytes = serde_json::to_vec(&(prompt, text, model)).map_err(|error| error.to_string())?;
-    Ok(format!("import-{}", &blake3::hash(&bytes).to_hex().as_str()[..32]))
+    Ok(format!(
+        "import-{}",
+        &blake3::hash(&bytes).to_hex().as_str()[..32]
+    ))
 }

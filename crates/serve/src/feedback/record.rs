@@ -60,7 +60,9 @@ impl Verdict {
 
     /// The verdict called `name`.
     pub fn from_name(name: &str) -> Option<Verdict> {
-        [Verdict::Up, Verdict::Down].into_iter().find(|verdict| verdict.name() == name)
+        [Verdict::Up, Verdict::Down]
+            .into_iter()
+            .find(|verdict| verdict.name() == name)
     }
 }
 

@@ -60,8 +60,12 @@ impl Store {
             let mut rows = statement.query([])?;
             while let Some(row) = rows.next()? {
                 let number = |column| row.get::<_, i64>(column).map(i64::cast_unsigned);
-                let model =
-                    ModelStats { answers: number(1)?, up: number(3)?, down: number(4)?, corrections: number(5)? };
+                let model = ModelStats {
+                    answers: number(1)?,
+                    up: number(3)?,
+                    down: number(4)?,
+                    corrections: number(5)?,
+                };
                 stats.answers += model.answers;
                 stats.rated += number(2)?;
                 stats.up += model.up;

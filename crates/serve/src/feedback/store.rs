@@ -42,8 +42,7 @@ const SCHEMA: &str = "
     ) STRICT;
     CREATE INDEX ratings_of_answer ON ratings (answer_id, choice, sequence);
 ";
-const ANSWER_COLUMNS: &str =
-    "id, choice, model, created_unix, prompt, text, sampling, finish_reason, prompt_tokens, completion_tokens";
+const ANSWER_COLUMNS: &str = "id, choice, model, created_unix, prompt, text, sampling, finish_reason, prompt_tokens, completion_tokens";
 const RATING_COLUMNS: &str = "answer_id, choice, rating, correction, comment, created_unix";
 
 /// The store. A clone is another handle to the same open file.
@@ -59,20 +58,38 @@ impl Store {
     /// When it cannot be opened, is no database, or was written by a newer version.
     pub fn open(path: &Path) -> Result<Store> {
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)
-                .map_err(|source| Error::File { operation: "create the folder of", path: path.to_owned(), source: source.into() })?;
+            std::fs::create_dir_all(folder).map_err(|source| Error::File {
+                operation: "create the folder of",
+                path: path.to_owned(),
+                source: source.into(),
+            })?;
         }
-        let opened = |source| Error::Open { path: path.to_owned(), source };
+        let opened = |source| Error::Open {
+            path: path.to_owned(),
+            source,
+        };
         let mut connection = Connection::open(path).map_err(opened)?;
         connection.busy_timeout(PATIENCE).map_err(opened)?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(opened)?;
-        connection.pragma_update(None, "synchronous", "FULL").map_err(opened)?;
-        connection.pragma_update(None, "foreign_keys", true).map_err(opened)?;
+        connection
+            .pragma_update(None, "journal_mode", "WAL")
+            .map_err(opened)?;
+        connection
+            .pragma_update(None, "synchronous", "FULL")
+            .map_err(opened)?;
+        connection
+            .pragma_update(None, "foreign_keys", true)
+            .map_err(opened)?;
         let found = migrate(&mut connection).map_err(opened)?;
         if found > SCHEMA_VERSION {
-            return Err(Error::Newer { path: path.to_owned(), found, known: SCHEMA_VERSION });
+            return Err(Error::Newer {
+                path: path.to_owned(),
+                found,
+                known: SCHEMA_VERSION,
+            });
         }
-        Ok(Store { connection: Arc::new(Mutex::new(connection)) })
+        Ok(Store {
+            connection: Arc::new(Mutex::new(connection)),
+        })
     }
 
     /// Keeps an answer; when this returns it is on the disk. One that is there already stays as it is.
@@ -99,7 +116,10 @@ impl Store {
                 .optional()
                 .map_err(during("find an answer"))?;
             if known.is_none() {
-                return Err(Error::UnknownAnswer { id: rating.answer_id.clone(), choice: rating.choice });
+                return Err(Error::UnknownAnswer {
+                    id: rating.answer_id.clone(),
+                    choice: rating.choice,
+                });
             }
             insert_rating(transaction, rating).map_err(during("store a rating"))
         })
@@ -112,7 +132,9 @@ impl Store {
     pub fn answer(&self, id: &str, choice: usize) -> Result<Option<Answer>> {
         let query = format!("SELECT {ANSWER_COLUMNS} FROM answers WHERE id = ?1 AND choice = ?2");
         let connection = self.lock();
-        let row = connection.query_row(&query, params![id, sql(choice)], answer_of).optional();
+        let row = connection
+            .query_row(&query, params![id, sql(choice)], answer_of)
+            .optional();
         row.map_err(during("read an answer"))
     }
 
@@ -129,8 +151,9 @@ impl Store {
     /// # Errors
     /// When the database cannot be read.
     pub fn answers_of(&self, model: &str) -> Result<Vec<Answer>> {
-        let query =
-            format!("SELECT {ANSWER_COLUMNS} FROM answers WHERE model = ?1 ORDER BY created_unix, id, choice");
+        let query = format!(
+            "SELECT {ANSWER_COLUMNS} FROM answers WHERE model = ?1 ORDER BY created_unix, id, choice"
+        );
         let read = || -> rusqlite::Result<Vec<_>> {
             let connection = self.lock();
             let mut statement = connection.prepare(&query)?;
@@ -186,14 +209,17 @@ impl Store {
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Connection> {
         // A panic while the lock was held rolled its transaction back; the connection is usable.
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+        self.connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Brings the file to the current schema; the version found when it is newer.
 fn migrate(connection: &mut Connection) -> rusqlite::Result<i64> {
     // Immediate, so that two processes opening a new file do not both create the tables.
-    let transaction = connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
+    let transaction =
+        connection.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate)?;
     let found: i64 = transaction.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if found == 0 {
         transaction.execute_batch(SCHEMA)?;
@@ -208,8 +234,14 @@ pub(super) fn insert_answer(connection: &Connection, answer: &Answer) -> rusqlit
     let json = |value: serde_json::Result<String>| {
         value.map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))
     };
-    let prompt = answer.prompt.as_ref().map(|prompt| json(serde_json::to_string(prompt))).transpose()?;
-    let insert = format!("INSERT OR IGNORE INTO answers ({ANSWER_COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)");
+    let prompt = answer
+        .prompt
+        .as_ref()
+        .map(|prompt| json(serde_json::to_string(prompt)))
+        .transpose()?;
+    let insert = format!(
+        "INSERT OR IGNORE INTO answers ({ANSWER_COLUMNS}) VALUES (?1,?2,?3,?4,?5,?6,?7,?8,?9,?10)"
+    );
     let rows = connection.prepare_cached(&insert)?.execute(params![
         answer.id,
         sql(answer.choice),
@@ -240,7 +272,11 @@ pub(super) fn insert_rating(connection: &Connection, rating: &Rating) -> rusqlit
 }
 
 /// The newest rating of an answer.
-pub(super) fn current_rating(connection: &Connection, id: &str, choice: usize) -> rusqlite::Result<Option<Rating>> {
+pub(super) fn current_rating(
+    connection: &Connection,
+    id: &str,
+    choice: usize,
+) -> rusqlite::Result<Option<Rating>> {
     let query = format!(
         "SELECT {RATING_COLUMNS} FROM ratings WHERE answer_id = ?1 AND choice = ?2 ORDER BY sequence DESC LIMIT 1"
     );
@@ -254,7 +290,9 @@ pub(super) fn current_rating(connection: &Connection, id: &str, choice: usize) -
             created_unix: row.get::<_, i64>(5)?.cast_unsigned(),
         })
     };
-    connection.query_row(&query, params![id, sql(choice)], rating).optional()
+    connection
+        .query_row(&query, params![id, sql(choice)], rating)
+        .optional()
 }
 
 fn answer_of(row: &Row<'_>) -> rusqlite::Result<Answer> {
@@ -275,7 +313,11 @@ fn answer_of(row: &Row<'_>) -> rusqlite::Result<Answer> {
 
 fn parsed<T: serde::de::DeserializeOwned>(column: usize, text: &str) -> rusqlite::Result<T> {
     serde_json::from_str(text).map_err(|error| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+        rusqlite::Error::FromSqlConversionFailure(
+            column,
+            rusqlite::types::Type::Text,
+            Box::new(error),
+        )
     })
 }
 

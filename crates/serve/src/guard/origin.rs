@@ -38,7 +38,9 @@ impl Origins {
         };
         for origin in allowed {
             let normal = origin.trim_end_matches('/').to_ascii_lowercase();
-            let authority = authority_of_origin(&normal).ok_or_else(|| Error::Origin { origin: origin.clone() })?;
+            let authority = authority_of_origin(&normal).ok_or_else(|| Error::Origin {
+                origin: origin.clone(),
+            })?;
             origins.allowed_hosts.push(host_of(authority).to_owned());
             origins.allowed.push(normal);
         }
@@ -48,7 +50,10 @@ impl Origins {
     fn host_allowed(&self, authority: &str) -> bool {
         let authority = authority.to_ascii_lowercase();
         let host = host_of(&authority);
-        self.any_host || is_local_name(host) || is_address(host) || self.allowed_hosts.iter().any(|name| name == host)
+        self.any_host
+            || is_local_name(host)
+            || is_address(host)
+            || self.allowed_hosts.iter().any(|name| name == host)
     }
 
     /// Whether a page of `origin` may call a server that it reached as `authority`.
@@ -57,20 +62,29 @@ impl Origins {
         if self.allowed.contains(&origin) {
             return true;
         }
-        let Some(from) = authority_of_origin(&origin) else { return false };
+        let Some(from) = authority_of_origin(&origin) else {
+            return false;
+        };
         let own_page = from == authority.to_ascii_lowercase();
         own_page || (self.loopback && is_loopback(host_of(from)))
     }
 }
 
 /// The authority a request was sent to.
-pub(crate) fn authority<'request>(uri: &'request Uri, headers: &'request HeaderMap) -> Option<&'request str> {
+pub(crate) fn authority<'request>(
+    uri: &'request Uri,
+    headers: &'request HeaderMap,
+) -> Option<&'request str> {
     let header = headers.get(HOST).and_then(|value| value.to_str().ok());
     header.or_else(|| uri.authority().map(|authority| authority.as_str()))
 }
 
 /// Answers 403 to requests that a foreign web page made.
-pub(crate) async fn refuse_foreign_pages(State(origins): State<Arc<Origins>>, request: Request, next: Next) -> Response {
+pub(crate) async fn refuse_foreign_pages(
+    State(origins): State<Arc<Origins>>,
+    request: Request,
+    next: Next,
+) -> Response {
     let Some(authority) = authority(request.uri(), request.headers()) else {
         return ApiError::foreign_host("").into_response();
     };
@@ -97,7 +111,9 @@ fn host_of(authority: &str) -> &str {
     if let Some(rest) = authority.strip_prefix('[') {
         return rest.split_once(']').map_or(rest, |(host, _)| host);
     }
-    authority.rsplit_once(':').map_or(authority, |(host, _)| host)
+    authority
+        .rsplit_once(':')
+        .map_or(authority, |(host, _)| host)
 }
 
 fn is_local_name(host: &str) -> bool {
@@ -109,7 +125,10 @@ fn is_address(host: &str) -> bool {
 }
 
 fn is_loopback(host: &str) -> bool {
-    is_local_name(host) || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    is_local_name(host)
+        || host
+            .parse::<IpAddr>()
+            .is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
@@ -124,10 +143,23 @@ mod tests {
     #[test]
     fn only_local_names_addresses_and_allowed_names_are_hosts() {
         let origins = origins("127.0.0.1:8080", true);
-        for host in ["localhost:8080", "127.0.0.1:8080", "[::1]:8080", "LOCALHOST", "chat.example.org", "a.localhost:1"] {
+        for host in [
+            "localhost:8080",
+            "127.0.0.1:8080",
+            "[::1]:8080",
+            "LOCALHOST",
+            "chat.example.org",
+            "a.localhost:1",
+        ] {
             assert!(origins.host_allowed(host), "{host}");
         }
-        for host in ["evil.example", "evil.example:8080", "localhost.evil.example", "127.0.0.1.evil.example", ""] {
+        for host in [
+            "evil.example",
+            "evil.example:8080",
+            "localhost.evil.example",
+            "127.0.0.1.evil.example",
+            "",
+        ] {
             assert!(!origins.host_allowed(host), "{host}");
         }
     }
@@ -152,7 +184,11 @@ mod tests {
             ("null", false),
         ];
         for (origin, allowed) in cases {
-            assert_eq!(origins.origin_allowed(origin, "127.0.0.1:8080"), allowed, "{origin}");
+            assert_eq!(
+                origins.origin_allowed(origin, "127.0.0.1:8080"),
+                allowed,
+                "{origin}"
+            );
         }
     }
 
@@ -167,7 +203,10 @@ mod tests {
     fn what_is_not_an_origin_is_refused_at_the_start() {
         let address = "127.0.0.1:1".parse().expect("an address");
         for text in ["chat.example.org", "https://", "https://a/b", ""] {
-            assert!(Origins::new(&[text.to_owned()], address, false).is_err(), "{text:?}");
+            assert!(
+                Origins::new(&[text.to_owned()], address, false).is_err(),
+                "{text:?}"
+            );
         }
     }
 }

@@ -17,11 +17,21 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let method = request.method().clone();
     // The route as written in the router; the path itself may hold what a user typed.
-    let route = request.extensions().get::<MatchedPath>().map_or("unmatched", |path| path.as_str()).to_owned();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unmatched", |path| path.as_str())
+        .to_owned();
     let span = tracing::info_span!("request", id, %method, route);
     let mut response = next.run(request).instrument(span.clone()).await;
     let milliseconds = began.elapsed().as_secs_f64() * 1e3;
-    span.in_scope(|| tracing::info!(status = response.status().as_u16(), milliseconds, "answered"));
+    span.in_scope(|| {
+        tracing::info!(
+            status = response.status().as_u16(),
+            milliseconds,
+            "answered"
+        )
+    });
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

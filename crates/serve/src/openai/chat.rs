@@ -20,7 +20,14 @@ use crate::server::State;
 
 type Result<T> = std::result::Result<T, ApiError>;
 
-const ROLES: [&str; 6] = ["system", "developer", "user", "assistant", "tool", "function"];
+const ROLES: [&str; 6] = [
+    "system",
+    "developer",
+    "user",
+    "assistant",
+    "tool",
+    "function",
+];
 const MOST_TOP_LOGPROBS: usize = 20;
 
 /// Answers a conversation, whole or as a stream of events.
@@ -28,26 +35,45 @@ pub(crate) async fn create(Shared(state): Shared<State>, Body(body): Body) -> Re
     let fields = Fields::parse(&body)?;
     let name = fields.required_string("model")?;
     let messages = messages(&fields)?;
-    let model = state.models.get(name).ok_or_else(|| ApiError::model_not_found(name))?;
+    let model = state
+        .models
+        .get(name)
+        .ok_or_else(|| ApiError::model_not_found(name))?;
     refuse_unsupported(&fields)?;
     let options = Options::read(&fields, &["max_completion_tokens", "max_tokens"], 1)?;
     let logprobs = logprobs(&fields)?;
-    let prompt = model.engine.tokenizer().encode_chat(&messages, true).map_err(|error| {
-        ApiError::field("messages", "invalid_value", format!("The model's chat template refused the messages: {error}."))
-    })?;
+    let prompt = model
+        .engine
+        .tokenizer()
+        .encode_chat(&messages, true)
+        .map_err(|error| {
+            ApiError::field(
+                "messages",
+                "invalid_value",
+                format!("The model's chat template refused the messages: {error}."),
+            )
+        })?;
     let max_tokens = options.room(&model.engine, "messages", prompt.len(), None)?;
 
     let head = Head::new(&model, logprobs.is_some());
     let record = state.feedback.clone().map(|store| Record {
         store,
-        prompts: if state.store_prompts && options.store { vec![Prompt::Messages(messages)] } else { Vec::new() },
+        prompts: if state.store_prompts && options.store {
+            vec![Prompt::Messages(messages)]
+        } else {
+            Vec::new()
+        },
         choices_per_prompt: options.choices,
         id: head.id.clone(),
         model: model.engine.model_id().to_owned(),
         created_unix: head.created_unix,
         sampling: options.describe(max_tokens),
     });
-    let events = generation::start(&model.engine, options.requests(&prompt, max_tokens, logprobs), record);
+    let events = generation::start(
+        &model.engine,
+        options.requests(&prompt, max_tokens, logprobs),
+        record,
+    );
     if options.stream {
         let (writer, response) = Writer::new();
         tokio::spawn(async move {
@@ -69,8 +95,15 @@ struct Head {
 
 impl Head {
     fn new(model: &Model, with_logprobs: bool) -> Head {
-        let created_unix = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
-        Head { model: model.clone(), id: identifier::random("chatcmpl-"), created_unix, with_logprobs }
+        let created_unix = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs());
+        Head {
+            model: model.clone(),
+            id: identifier::random("chatcmpl-"),
+            created_unix,
+            with_logprobs,
+        }
     }
 
     fn object(&self, kind: &str, choices: Vec<Value>) -> Value {
@@ -89,7 +122,10 @@ impl Head {
             return Value::Null;
         }
         let tokenizer = self.model.engine.tokenizer();
-        let content: Vec<Value> = tokens.iter().map(|token| chat_entry(tokenizer, token)).collect();
+        let content: Vec<Value> = tokens
+            .iter()
+            .map(|token| chat_entry(tokenizer, token))
+            .collect();
         json!({"content": content, "refusal": null})
     }
 }
@@ -119,7 +155,12 @@ async fn whole(head: &Head, events: Events, choices: usize) -> Result<Response> 
     Ok(Json(object).into_response())
 }
 
-async fn stream(head: &Head, mut events: Events, writer: &Writer, options: &Options) -> std::result::Result<(), Gone> {
+async fn stream(
+    head: &Head,
+    mut events: Events,
+    writer: &Writer,
+    options: &Options,
+) -> std::result::Result<(), Gone> {
     let chunk = |index: usize, delta: Value, logprobs: Value, finish_reason: Value| {
         let choice = json!({"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason});
         let mut object = head.object("chat.completion.chunk", vec![choice]);
@@ -130,7 +171,9 @@ async fn stream(head: &Head, mut events: Events, writer: &Writer, options: &Opti
     };
     for index in 0..options.choices {
         let delta = json!({"role": "assistant", "content": "", "refusal": null});
-        writer.send(&chunk(index, delta, Value::Null, Value::Null)).await?;
+        writer
+            .send(&chunk(index, delta, Value::Null, Value::Null))
+            .await?;
     }
     let mut usage = Usage::default();
     loop {
@@ -146,15 +189,34 @@ async fn stream(head: &Head, mut events: Events, writer: &Writer, options: &Opti
             Some((index, Event::Token(token))) => {
                 let delta = json!({"content": token.text});
                 let logprobs = head.logprobs(std::slice::from_ref(&token));
-                writer.send(&chunk(index, delta, logprobs, Value::Null)).await?;
+                writer
+                    .send(&chunk(index, delta, logprobs, Value::Null))
+                    .await?;
             }
-            Some((index, Event::Finished { reason, rest, prompt_tokens, completion_tokens })) => {
+            Some((
+                index,
+                Event::Finished {
+                    reason,
+                    rest,
+                    prompt_tokens,
+                    completion_tokens,
+                },
+            )) => {
                 if !rest.is_empty() {
-                    writer.send(&chunk(index, json!({"content": rest}), Value::Null, Value::Null)).await?;
+                    writer
+                        .send(&chunk(
+                            index,
+                            json!({"content": rest}),
+                            Value::Null,
+                            Value::Null,
+                        ))
+                        .await?;
                 }
                 usage.prompt = prompt_tokens;
                 usage.completion += completion_tokens;
-                writer.send(&chunk(index, json!({}), Value::Null, json!(reason))).await?;
+                writer
+                    .send(&chunk(index, json!({}), Value::Null, json!(reason)))
+                    .await?;
             }
             Some((_, Event::Failed(error))) => return writer.send(&error.body()).await,
         }
@@ -168,18 +230,27 @@ async fn stream(head: &Head, mut events: Events, writer: &Writer, options: &Opti
 }
 
 fn messages(fields: &Fields) -> Result<Vec<Message>> {
-    let value = fields.get("messages").ok_or_else(|| ApiError::missing("messages"))?;
-    let rows = value.as_array().ok_or_else(|| ApiError::wrong_type("messages", "an array of objects", value))?;
+    let value = fields
+        .get("messages")
+        .ok_or_else(|| ApiError::missing("messages"))?;
+    let rows = value
+        .as_array()
+        .ok_or_else(|| ApiError::wrong_type("messages", "an array of objects", value))?;
     if rows.is_empty() {
         let message = "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty \
                        array instead.";
         return Err(ApiError::field("messages", "empty_array", message));
     }
-    rows.iter().enumerate().map(|(index, row)| message(&format!("messages[{index}]"), row)).collect()
+    rows.iter()
+        .enumerate()
+        .map(|(index, row)| message(&format!("messages[{index}]"), row))
+        .collect()
 }
 
 fn message(at: &str, row: &Value) -> Result<Message> {
-    let row = row.as_object().ok_or_else(|| ApiError::wrong_type(at, "an object", row))?;
+    let row = row
+        .as_object()
+        .ok_or_else(|| ApiError::wrong_type(at, "an object", row))?;
     let role_at = format!("{at}.role");
     let role = match row.get("role") {
         None | Some(Value::Null) => return Err(ApiError::missing(&role_at)),
@@ -192,7 +263,10 @@ fn message(at: &str, row: &Value) -> Result<Message> {
         return Err(ApiError::field(&role_at, "invalid_value", message));
     }
     let role = if role == "developer" { "system" } else { role };
-    Ok(Message { role: role.to_owned(), content: content(&format!("{at}.content"), row, role)? })
+    Ok(Message {
+        role: role.to_owned(),
+        content: content(&format!("{at}.content"), row, role)?,
+    })
 }
 
 /// A message's text: a string, or a list of text parts, which are put together as they are.
@@ -202,20 +276,34 @@ fn content(at: &str, row: &Map<String, Value>, role: &str) -> Result<String> {
         None | Some(Value::Null) if role == "assistant" => Ok(String::new()),
         None | Some(Value::Null) => Err(ApiError::missing(at)),
         Some(Value::String(text)) => Ok(text.clone()),
-        Some(Value::Array(parts)) => {
-            parts.iter().enumerate().map(|(index, part)| text_part(&format!("{at}[{index}]"), part)).collect()
-        }
-        Some(other) => Err(ApiError::wrong_type(at, "a string or an array of text parts", other)),
+        Some(Value::Array(parts)) => parts
+            .iter()
+            .enumerate()
+            .map(|(index, part)| text_part(&format!("{at}[{index}]"), part))
+            .collect(),
+        Some(other) => Err(ApiError::wrong_type(
+            at,
+            "a string or an array of text parts",
+            other,
+        )),
     }
 }
 
 fn text_part<'part>(at: &str, part: &'part Value) -> Result<&'part str> {
     let kind = part.get("type").and_then(Value::as_str).unwrap_or_default();
     if !matches!(kind, "text" | "refusal") {
-        let message = format!("Invalid value: '{kind}'. This model reads text only; supported values are: 'text'.");
-        return Err(ApiError::field(&format!("{at}.type"), "invalid_value", message));
+        let message = format!(
+            "Invalid value: '{kind}'. This model reads text only; supported values are: 'text'."
+        );
+        return Err(ApiError::field(
+            &format!("{at}.type"),
+            "invalid_value",
+            message,
+        ));
     }
-    part.get(kind).and_then(Value::as_str).ok_or_else(|| ApiError::missing(&format!("{at}.{kind}")))
+    part.get(kind)
+        .and_then(Value::as_str)
+        .ok_or_else(|| ApiError::missing(&format!("{at}.{kind}")))
 }
 
 fn logprobs(fields: &Fields) -> Result<Option<usize>> {
@@ -229,16 +317,25 @@ fn logprobs(fields: &Fields) -> Result<Option<usize>> {
 }
 
 fn refuse_unsupported(fields: &Fields) -> Result<()> {
-    let format = fields.get("response_format").and_then(|format| format.get("type")).and_then(Value::as_str);
+    let format = fields
+        .get("response_format")
+        .and_then(|format| format.get("type"))
+        .and_then(Value::as_str);
     if fields.get("response_format").is_some() && format != Some("text") {
-        let what = "'response_format' other than {\"type\": \"text\"} is not supported by this server";
+        let what =
+            "'response_format' other than {\"type\": \"text\"} is not supported by this server";
         return Err(ApiError::unsupported("response_format", what));
     }
     let forbidden = fields.get("tool_choice").and_then(Value::as_str) == Some("none");
     for name in ["tools", "functions"] {
-        let given = fields.get(name).is_some_and(|tools| tools.as_array().is_none_or(|tools| !tools.is_empty()));
+        let given = fields
+            .get(name)
+            .is_some_and(|tools| tools.as_array().is_none_or(|tools| !tools.is_empty()));
         if given && !forbidden {
-            return Err(ApiError::unsupported(name, &format!("'{name}' is not supported with this model")));
+            return Err(ApiError::unsupported(
+                name,
+                &format!("'{name}' is not supported with this model"),
+            ));
         }
     }
     Ok(())

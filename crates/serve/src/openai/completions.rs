@@ -29,29 +29,44 @@ const MOST_LOGPROBS: usize = 5;
 pub(crate) async fn create(Shared(state): Shared<State>, Body(body): Body) -> Result<Response> {
     let fields = Fields::parse(&body)?;
     let name = fields.required_string("model")?;
-    let model = state.models.get(name).ok_or_else(|| ApiError::model_not_found(name))?;
+    let model = state
+        .models
+        .get(name)
+        .ok_or_else(|| ApiError::model_not_found(name))?;
     let options = Options::read(&fields, &["max_tokens"], 0)?;
     let logprobs = fields.count("logprobs", 0, MOST_LOGPROBS)?;
     let echo = fields.boolean("echo")?;
     refuse_unsupported(&fields, options.choices)?;
     let prompts = prompts(&fields, model.engine.tokenizer())?;
     if prompts.len() * options.choices > MOST_CHOICES {
-        let message = format!("Invalid 'prompt': prompts times 'n' must be at most {MOST_CHOICES}.");
+        let message =
+            format!("Invalid 'prompt': prompts times 'n' must be at most {MOST_CHOICES}.");
         return Err(ApiError::field("prompt", "array_above_max_length", message));
     }
 
     let mut requests = Vec::new();
     let mut most = 0;
     for prompt in &prompts {
-        let max_tokens = options.room(&model.engine, "prompt", prompt.ids.len(), Some(DEFAULT_MAX_TOKENS))?;
+        let max_tokens = options.room(
+            &model.engine,
+            "prompt",
+            prompt.ids.len(),
+            Some(DEFAULT_MAX_TOKENS),
+        )?;
         most = most.max(max_tokens);
         requests.extend(options.requests(&prompt.ids, max_tokens, logprobs));
     }
     let head = Head {
-        created_unix: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        created_unix: SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_secs()),
         id: identifier::random("cmpl-"),
         prompt_tokens: prompts.iter().map(|prompt| prompt.ids.len()).sum(),
-        echoes: if echo { echoes(&model, &prompts, logprobs.is_some()).await? } else { Vec::new() },
+        echoes: if echo {
+            echoes(&model, &prompts, logprobs.is_some()).await?
+        } else {
+            Vec::new()
+        },
         choices_per_prompt: options.choices,
         with_logprobs: logprobs.is_some(),
         model,
@@ -59,7 +74,10 @@ pub(crate) async fn create(Shared(state): Shared<State>, Body(body): Body) -> Re
     let record = state.feedback.clone().map(|store| Record {
         store,
         prompts: if state.store_prompts && options.store {
-            prompts.into_iter().map(|prompt| Prompt::Text(prompt.text)).collect()
+            prompts
+                .into_iter()
+                .map(|prompt| Prompt::Text(prompt.text))
+                .collect()
         } else {
             Vec::new()
         },
@@ -120,14 +138,23 @@ impl Head {
     }
 
     fn logprobs(&self, rows: &[Row]) -> Value {
-        if self.with_logprobs { columns(self.model.engine.tokenizer(), rows) } else { Value::Null }
+        if self.with_logprobs {
+            columns(self.model.engine.tokenizer(), rows)
+        } else {
+            Value::Null
+        }
     }
 }
 
 /// Rows for `tokens`, the first of which begins at character `offset`.
 fn rows_of(tokens: &[Token], mut offset: usize) -> Vec<Row> {
     let row = |token: &Token| {
-        let row = Row { id: token.id, logprob: Some(token.logprob), top: Some(token.top.clone()), offset };
+        let row = Row {
+            id: token.id,
+            logprob: Some(token.logprob),
+            top: Some(token.top.clone()),
+            offset,
+        };
         offset += token.text.chars().count();
         row
     };
@@ -155,7 +182,11 @@ async fn whole(head: &Head, events: Events, choices: usize) -> Result<Response> 
         }));
     }
     let mut object = head.object(objects);
-    object["usage"] = Usage { prompt: head.prompt_tokens, completion }.json();
+    object["usage"] = Usage {
+        prompt: head.prompt_tokens,
+        completion,
+    }
+    .json();
     Ok(Json(object).into_response())
 }
 
@@ -178,7 +209,14 @@ async fn stream(
     for (index, offset) in offsets.iter_mut().enumerate() {
         if let Some(echo) = head.echo(index) {
             *offset = echo.text.chars().count();
-            writer.send(&chunk(index, &echo.text, head.logprobs(&echo.rows), Value::Null)).await?;
+            writer
+                .send(&chunk(
+                    index,
+                    &echo.text,
+                    head.logprobs(&echo.rows),
+                    Value::Null,
+                ))
+                .await?;
         }
     }
     let mut completion = 0;
@@ -191,20 +229,37 @@ async fn stream(
             None => break,
             Some((_, Event::Token(token))) if token.text.is_empty() && !head.with_logprobs => {}
             Some((index, Event::Token(token))) => {
-                let logprobs = head.logprobs(&rows_of(std::slice::from_ref(&token), offsets[index]));
+                let logprobs =
+                    head.logprobs(&rows_of(std::slice::from_ref(&token), offsets[index]));
                 offsets[index] += token.text.chars().count();
-                writer.send(&chunk(index, &token.text, logprobs, Value::Null)).await?;
+                writer
+                    .send(&chunk(index, &token.text, logprobs, Value::Null))
+                    .await?;
             }
-            Some((index, Event::Finished { reason, rest, completion_tokens, .. })) => {
+            Some((
+                index,
+                Event::Finished {
+                    reason,
+                    rest,
+                    completion_tokens,
+                    ..
+                },
+            )) => {
                 completion += completion_tokens;
-                writer.send(&chunk(index, &rest, Value::Null, json!(reason))).await?;
+                writer
+                    .send(&chunk(index, &rest, Value::Null, json!(reason)))
+                    .await?;
             }
             Some((_, Event::Failed(error))) => return writer.send(&error.body()).await,
         }
     }
     if include_usage {
         let mut object = head.object(Vec::new());
-        object["usage"] = Usage { prompt: head.prompt_tokens, completion }.json();
+        object["usage"] = Usage {
+            prompt: head.prompt_tokens,
+            completion,
+        }
+        .json();
         writer.send(&object).await?;
     }
     writer.done().await
@@ -214,12 +269,19 @@ async fn stream(
 async fn echoes(model: &Model, prompts: &[PromptIds], with_logprobs: bool) -> Result<Vec<Echo>> {
     let mut scores = vec![Vec::new(); prompts.len()];
     if with_logprobs {
-        let pairs: Vec<_> = prompts.iter().map(|prompt| (prompt.ids[..1].to_vec(), prompt.ids[1..].to_vec())).collect();
+        let pairs: Vec<_> = prompts
+            .iter()
+            .map(|prompt| (prompt.ids[..1].to_vec(), prompt.ids[1..].to_vec()))
+            .collect();
         let engine: Engine = model.engine.clone();
         let scored = tokio::task::spawn_blocking(move || engine.score(&pairs)).await;
         scores = scored.map_err(failed)?.map_err(failed)?;
     }
-    prompts.iter().zip(scores).map(|(prompt, scores)| echo(model.engine.tokenizer(), prompt, &scores)).collect()
+    prompts
+        .iter()
+        .zip(scores)
+        .map(|(prompt, scores)| echo(model.engine.tokenizer(), prompt, &scores))
+        .collect()
 }
 
 fn failed(error: impl std::fmt::Display) -> ApiError {
@@ -231,19 +293,37 @@ fn echo(tokenizer: &Tokenizer, prompt: &PromptIds, scores: &[f32]) -> Result<Ech
     let mut rows = Vec::with_capacity(prompt.ids.len());
     let (mut decoder, mut offset) = (tokenizer.decode_stream(), 0);
     for (position, &id) in prompt.ids.iter().enumerate() {
-        let logprob = position.checked_sub(1).and_then(|before| scores.get(before)).copied();
-        rows.push(Row { id, logprob, top: None, offset });
-        offset += decoder.push(id).map_err(failed)?.map_or(0, |text| text.chars().count());
+        let logprob = position
+            .checked_sub(1)
+            .and_then(|before| scores.get(before))
+            .copied();
+        rows.push(Row {
+            id,
+            logprob,
+            top: None,
+            offset,
+        });
+        offset += decoder
+            .push(id)
+            .map_err(failed)?
+            .map_or(0, |text| text.chars().count());
     }
-    Ok(Echo { text: prompt.text.clone(), rows })
+    Ok(Echo {
+        text: prompt.text.clone(),
+        rows,
+    })
 }
 
 /// `prompt`: a text, texts, token ids, or lists of token ids.
 fn prompts(fields: &Fields, tokenizer: &Tokenizer) -> Result<Vec<PromptIds>> {
-    let value = fields.get("prompt").ok_or_else(|| ApiError::missing("prompt"))?;
+    let value = fields
+        .get("prompt")
+        .ok_or_else(|| ApiError::missing("prompt"))?;
     let prompts: Vec<PromptIds> = match value {
         Value::String(text) => vec![text_prompt(tokenizer, text)?],
-        Value::Array(items) if items.first().is_some_and(Value::is_number) => vec![id_prompt(tokenizer, value)?],
+        Value::Array(items) if items.first().is_some_and(Value::is_number) => {
+            vec![id_prompt(tokenizer, value)?]
+        }
         Value::Array(items) if !items.is_empty() => items
             .iter()
             .map(|item| match item {
@@ -251,8 +331,20 @@ fn prompts(fields: &Fields, tokenizer: &Tokenizer) -> Result<Vec<PromptIds>> {
                 other => id_prompt(tokenizer, other),
             })
             .collect::<Result<_>>()?,
-        Value::Array(_) => return Err(ApiError::field("prompt", "empty_array", "Invalid 'prompt': empty array.")),
-        other => return Err(ApiError::wrong_type("prompt", "a string, or an array of strings or token ids", other)),
+        Value::Array(_) => {
+            return Err(ApiError::field(
+                "prompt",
+                "empty_array",
+                "Invalid 'prompt': empty array.",
+            ));
+        }
+        other => {
+            return Err(ApiError::wrong_type(
+                "prompt",
+                "a string, or an array of strings or token ids",
+                other,
+            ));
+        }
     };
     if prompts.iter().any(|prompt| prompt.ids.is_empty()) {
         let message = "Invalid 'prompt': a prompt must hold at least one token.";
@@ -262,35 +354,71 @@ fn prompts(fields: &Fields, tokenizer: &Tokenizer) -> Result<Vec<PromptIds>> {
 }
 
 fn text_prompt(tokenizer: &Tokenizer, text: &str) -> Result<PromptIds> {
-    let refused = |error| ApiError::field("prompt", "invalid_value", format!("Invalid 'prompt': {error}."));
+    let refused = |error| {
+        ApiError::field(
+            "prompt",
+            "invalid_value",
+            format!("Invalid 'prompt': {error}."),
+        )
+    };
     let mut ids = tokenizer.encode(text).map_err(refused)?;
     if ids.is_empty() {
         // Nothing to continue means the beginning of a new document.
         ids.push(tokenizer.end_of_text());
     }
-    Ok(PromptIds { ids, text: text.to_owned() })
+    Ok(PromptIds {
+        ids,
+        text: text.to_owned(),
+    })
 }
 
 fn id_prompt(tokenizer: &Tokenizer, value: &Value) -> Result<PromptIds> {
-    let refuse = |message: String| ApiError::field("prompt", "invalid_value", format!("Invalid 'prompt': {message}."));
-    let items = value.as_array().ok_or_else(|| ApiError::wrong_type("prompt", "an array of token ids", value))?;
+    let refuse = |message: String| {
+        ApiError::field(
+            "prompt",
+            "invalid_value",
+            format!("Invalid 'prompt': {message}."),
+        )
+    };
+    let items = value
+        .as_array()
+        .ok_or_else(|| ApiError::wrong_type("prompt", "an array of token ids", value))?;
     let vocabulary = tokenizer.vocab_size();
     let id = |item: &Value| {
         let id = item.as_u64().and_then(|id| u32::try_from(id).ok());
         let known = id.filter(|&id| usize::try_from(id).is_ok_and(|id| id < vocabulary));
-        known.ok_or_else(|| refuse(format!("{item} is not a token id of this model (0 to {})", vocabulary - 1)))
+        known.ok_or_else(|| {
+            refuse(format!(
+                "{item} is not a token id of this model (0 to {})",
+                vocabulary - 1
+            ))
+        })
     };
     let ids: Vec<u32> = items.iter().map(id).collect::<Result<_>>()?;
-    let text = tokenizer.decode(&ids).map_err(|error| refuse(error.to_string()))?;
+    let text = tokenizer
+        .decode(&ids)
+        .map_err(|error| refuse(error.to_string()))?;
     Ok(PromptIds { ids, text })
 }
 
 fn refuse_unsupported(fields: &Fields, choices: usize) -> Result<()> {
-    if fields.string("suffix")?.is_some_and(|suffix| !suffix.is_empty()) {
-        return Err(ApiError::unsupported("suffix", "'suffix' is not supported with this model"));
+    if fields
+        .string("suffix")?
+        .is_some_and(|suffix| !suffix.is_empty())
+    {
+        return Err(ApiError::unsupported(
+            "suffix",
+            "'suffix' is not supported with this model",
+        ));
     }
-    if fields.count("best_of", 1, MOST_CHOICES)?.is_some_and(|best_of| best_of != choices) {
-        return Err(ApiError::unsupported("best_of", "'best_of' other than 'n' is not supported by this server"));
+    if fields
+        .count("best_of", 1, MOST_CHOICES)?
+        .is_some_and(|best_of| best_of != choices)
+    {
+        return Err(ApiError::unsupported(
+            "best_of",
+            "'best_of' other than 'n' is not supported by this server",
+        ));
     }
     Ok(())
 }

@@ -18,19 +18,36 @@ pub(crate) struct ApiError {
 const INVALID_REQUEST: &str = "invalid_request_error";
 
 impl ApiError {
-    fn invalid(status: StatusCode, code: Option<&'static str>, message: impl Into<String>) -> ApiError {
-        ApiError { status, kind: INVALID_REQUEST, message: message.into(), param: None, code }
+    fn invalid(
+        status: StatusCode,
+        code: Option<&'static str>,
+        message: impl Into<String>,
+    ) -> ApiError {
+        ApiError {
+            status,
+            kind: INVALID_REQUEST,
+            message: message.into(),
+            param: None,
+            code,
+        }
     }
 
     /// A field whose value cannot be used.
     pub(crate) fn field(param: &str, code: &'static str, message: impl Into<String>) -> ApiError {
         let error = ApiError::invalid(StatusCode::BAD_REQUEST, Some(code), message);
-        ApiError { param: Some(param.to_owned()), ..error }
+        ApiError {
+            param: Some(param.to_owned()),
+            ..error
+        }
     }
 
     /// A field that must be there.
     pub(crate) fn missing(param: &str) -> ApiError {
-        ApiError::field(param, "missing_required_parameter", format!("Missing required parameter: '{param}'."))
+        ApiError::field(
+            param,
+            "missing_required_parameter",
+            format!("Missing required parameter: '{param}'."),
+        )
     }
 
     /// A field of another type than `expected`.
@@ -44,17 +61,27 @@ impl ApiError {
             Value::Array(_) => "an array",
             Value::Object(_) => "an object",
         };
-        let message = format!("Invalid type for '{param}': expected {expected}, but got {got} instead.");
+        let message =
+            format!("Invalid type for '{param}': expected {expected}, but got {got} instead.");
         ApiError::field(param, "invalid_type", message)
     }
 
     /// A field that OpenAI knows and this server does not do yet; ignoring it would change the answer silently.
     pub(crate) fn unsupported(param: &str, what: &str) -> ApiError {
-        ApiError::field(param, "unsupported_parameter", format!("Unsupported parameter: {what}."))
+        ApiError::field(
+            param,
+            "unsupported_parameter",
+            format!("Unsupported parameter: {what}."),
+        )
     }
 
     /// A prompt and an answer that do not fit into the model's context together.
-    pub(crate) fn context_length(param: &str, context: usize, prompt: usize, completion: usize) -> ApiError {
+    pub(crate) fn context_length(
+        param: &str,
+        context: usize,
+        prompt: usize,
+        completion: usize,
+    ) -> ApiError {
         let message = format!(
             "This model's maximum context length is {context} tokens. However, you requested {} tokens ({prompt} in \
              the {param}, {completion} in the completion). Please reduce the length of the {param} or completion.",
@@ -75,32 +102,56 @@ impl ApiError {
     /// A body over the limit.
     pub(crate) fn too_large(limit: usize) -> ApiError {
         let message = format!("The request body is larger than the limit of {limit} bytes.");
-        ApiError::invalid(StatusCode::PAYLOAD_TOO_LARGE, Some("request_too_large"), message)
+        ApiError::invalid(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            Some("request_too_large"),
+            message,
+        )
     }
 
     /// A model that is not served.
     pub(crate) fn model_not_found(model: &str) -> ApiError {
-        let message = format!("The model `{model}` does not exist or you do not have access to it.");
+        let message =
+            format!("The model `{model}` does not exist or you do not have access to it.");
         let error = ApiError::invalid(StatusCode::NOT_FOUND, Some("model_not_found"), message);
-        ApiError { param: Some("model".to_owned()), ..error }
+        ApiError {
+            param: Some("model".to_owned()),
+            ..error
+        }
     }
 
     /// A thing, such as an answer, that is not there.
-    pub(crate) fn not_found(param: &str, code: &'static str, message: impl Into<String>) -> ApiError {
+    pub(crate) fn not_found(
+        param: &str,
+        code: &'static str,
+        message: impl Into<String>,
+    ) -> ApiError {
         let error = ApiError::invalid(StatusCode::NOT_FOUND, Some(code), message);
-        ApiError { param: Some(param.to_owned()), ..error }
+        ApiError {
+            param: Some(param.to_owned()),
+            ..error
+        }
     }
 
     /// A path without a route.
     pub(crate) fn unknown_path(method: &str, path: &str) -> ApiError {
-        ApiError::invalid(StatusCode::NOT_FOUND, Some("unknown_url"), format!("Unknown request URL: {method} {path}."))
+        ApiError::invalid(
+            StatusCode::NOT_FOUND,
+            Some("unknown_url"),
+            format!("Unknown request URL: {method} {path}."),
+        )
     }
 
     /// A path that has another method.
     pub(crate) fn wrong_method(method: &str, path: &str) -> ApiError {
-        let message =
-            format!("Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)");
-        ApiError::invalid(StatusCode::METHOD_NOT_ALLOWED, Some("method_not_supported"), message)
+        let message = format!(
+            "Not allowed to {method} on {path}. (HINT: Perhaps you meant to use a different HTTP method?)"
+        );
+        ApiError::invalid(
+            StatusCode::METHOD_NOT_ALLOWED,
+            Some("method_not_supported"),
+            message,
+        )
     }
 
     /// No key where one is needed.
@@ -127,7 +178,9 @@ impl ApiError {
 
     /// An `Origin` header of a page that may not call this server.
     pub(crate) fn foreign_origin(origin: &str) -> ApiError {
-        let message = format!("Pages of `{origin}` may not call this server. Start the server with that origin allowed.");
+        let message = format!(
+            "Pages of `{origin}` may not call this server. Start the server with that origin allowed."
+        );
         ApiError::invalid(StatusCode::FORBIDDEN, Some("origin_not_allowed"), message)
     }
 
@@ -146,7 +199,11 @@ impl ApiError {
 
     /// A request that the engine did not take.
     pub(crate) fn refused(reason: impl std::fmt::Display) -> ApiError {
-        ApiError::invalid(StatusCode::BAD_REQUEST, Some("invalid_value"), format!("Invalid request: {reason}."))
+        ApiError::invalid(
+            StatusCode::BAD_REQUEST,
+            Some("invalid_value"),
+            format!("Invalid request: {reason}."),
+        )
     }
 
     /// The object alone, as it is written into a stream that has begun.

@@ -27,8 +27,13 @@ impl Fields {
 
     /// A text.
     pub(crate) fn string(&self, name: &str) -> Result<Option<&str>> {
-        let Some(value) = self.get(name) else { return Ok(None) };
-        value.as_str().map(Some).ok_or_else(|| ApiError::wrong_type(name, "a string", value))
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
+        value
+            .as_str()
+            .map(Some)
+            .ok_or_else(|| ApiError::wrong_type(name, "a string", value))
     }
 
     /// A text that must be there.
@@ -38,14 +43,22 @@ impl Fields {
 
     /// A truth value; absent is false.
     pub(crate) fn boolean(&self, name: &str) -> Result<bool> {
-        let Some(value) = self.get(name) else { return Ok(false) };
-        value.as_bool().ok_or_else(|| ApiError::wrong_type(name, "a boolean", value))
+        let Some(value) = self.get(name) else {
+            return Ok(false);
+        };
+        value
+            .as_bool()
+            .ok_or_else(|| ApiError::wrong_type(name, "a boolean", value))
     }
 
     /// A number within `least..=most`.
     pub(crate) fn decimal(&self, name: &str, least: f64, most: f64) -> Result<Option<f64>> {
-        let Some(value) = self.get(name) else { return Ok(None) };
-        let number = value.as_f64().ok_or_else(|| ApiError::wrong_type(name, "a decimal", value))?;
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
+        let number = value
+            .as_f64()
+            .ok_or_else(|| ApiError::wrong_type(name, "a decimal", value))?;
         if number < least {
             let message = format!(
                 "Invalid '{name}': decimal below minimum value. Expected a value >= {least}, but got {number} instead."
@@ -63,7 +76,9 @@ impl Fields {
 
     /// A whole number within `least..=most`.
     pub(crate) fn integer(&self, name: &str, least: i64, most: i64) -> Result<Option<i64>> {
-        let Some(value) = self.get(name) else { return Ok(None) };
+        let Some(value) = self.get(name) else {
+            return Ok(None);
+        };
         let number = match value.as_i64() {
             Some(number) => number,
             None if value.is_u64() => i64::MAX,
@@ -97,21 +112,45 @@ mod tests {
     use super::*;
 
     fn message(error: ApiError) -> String {
-        error.body()["error"]["message"].as_str().expect("a message").to_owned()
+        error.body()["error"]["message"]
+            .as_str()
+            .expect("a message")
+            .to_owned()
     }
 
     #[test]
     fn values_of_other_types_and_out_of_range_are_named() {
-        let fields = Fields::parse(br#"{"a": "x", "b": 3.5, "c": -1, "d": null, "e": 18446744073709551615}"#).expect("json");
+        let fields = Fields::parse(
+            br#"{"a": "x", "b": 3.5, "c": -1, "d": null, "e": 18446744073709551615}"#,
+        )
+        .expect("json");
         assert_eq!(fields.decimal("d", 0.0, 1.0).expect("null is absent"), None);
         let cases = [
-            (fields.decimal("a", 0.0, 2.0).map(|_| ()), "expected a decimal, but got a string"),
-            (fields.decimal("b", 0.0, 2.0).map(|_| ()), "Expected a value <= 2, but got 3.5"),
-            (fields.integer("b", 0, 9).map(|_| ()), "expected an integer, but got a decimal number"),
-            (fields.count("c", 0, 9).map(|_| ()), "Expected a value >= 0, but got -1"),
+            (
+                fields.decimal("a", 0.0, 2.0).map(|_| ()),
+                "expected a decimal, but got a string",
+            ),
+            (
+                fields.decimal("b", 0.0, 2.0).map(|_| ()),
+                "Expected a value <= 2, but got 3.5",
+            ),
+            (
+                fields.integer("b", 0, 9).map(|_| ()),
+                "expected an integer, but got a decimal number",
+            ),
+            (
+                fields.count("c", 0, 9).map(|_| ()),
+                "Expected a value >= 0, but got -1",
+            ),
             (fields.count("e", 0, 9).map(|_| ()), "Expected a value <= 9"),
-            (fields.boolean("c").map(|_| ()), "expected a boolean, but got an integer"),
-            (fields.required_string("z").map(|_| ()), "Missing required parameter: 'z'."),
+            (
+                fields.boolean("c").map(|_| ()),
+                "expected a boolean, but got an integer",
+            ),
+            (
+                fields.required_string("z").map(|_| ()),
+                "Missing required parameter: 'z'.",
+            ),
         ];
         for (result, expected) in cases {
             let text = message(result.expect_err(expected));

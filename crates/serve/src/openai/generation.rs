@@ -33,7 +33,12 @@ pub(crate) struct Token {
 pub(crate) enum Event {
     Token(Token),
     /// The end, with text that was held back until it was known not to begin a stop string.
-    Finished { reason: &'static str, rest: String, prompt_tokens: usize, completion_tokens: usize },
+    Finished {
+        reason: &'static str,
+        rest: String,
+        prompt_tokens: usize,
+        completion_tokens: usize,
+    },
     Failed(ApiError),
 }
 
@@ -58,7 +63,10 @@ pub(crate) fn start(engine: &Engine, requests: Vec<Request>, record: Option<Reco
     let (raw, deltas) = unbounded_channel();
     let mut transcripts = Vec::with_capacity(requests.len());
     for (choice, request) in requests.into_iter().enumerate() {
-        transcripts.push(Transcript { prompt_tokens: request.prompt.len(), ..Transcript::default() });
+        transcripts.push(Transcript {
+            prompt_tokens: request.prompt.len(),
+            ..Transcript::default()
+        });
         let from_engine = engine.submit(request);
         let raw = raw.clone();
         tokio::task::spawn_blocking(move || forward(choice, &from_engine, &raw));
@@ -110,12 +118,27 @@ async fn narrate(
         };
         let transcript = &mut transcripts[choice];
         let event = match delta {
-            Delta::Token { id, text, logprob, top } => {
+            Delta::Token {
+                id,
+                text,
+                logprob,
+                top,
+            } => {
                 transcript.text.push_str(&text);
                 transcript.completion_tokens += 1;
-                Event::Token(Token { id, text, logprob, top })
+                Event::Token(Token {
+                    id,
+                    text,
+                    logprob,
+                    top,
+                })
             }
-            Delta::Done { finish_reason, text, prompt_tokens, completion_tokens } => {
+            Delta::Done {
+                finish_reason,
+                text,
+                prompt_tokens,
+                completion_tokens,
+            } => {
                 transcript.ended = true;
                 transcript.text.push_str(&text);
                 transcript.completion_tokens = completion_tokens;
@@ -124,7 +147,12 @@ async fn narrate(
                     FinishReason::Length => "length",
                 };
                 keep(record.as_ref(), choice, transcript, reason).await;
-                Event::Finished { reason, rest: text, prompt_tokens, completion_tokens }
+                Event::Finished {
+                    reason,
+                    rest: text,
+                    prompt_tokens,
+                    completion_tokens,
+                }
             }
             Delta::Error(error) => {
                 transcript.ended = true;
@@ -137,7 +165,11 @@ async fn narrate(
     }
     // Forwarders that find their channel closed drop the engine's receivers, which cancels.
     deltas.close();
-    for (choice, transcript) in transcripts.iter().enumerate().filter(|(_, transcript)| !transcript.ended) {
+    for (choice, transcript) in transcripts
+        .iter()
+        .enumerate()
+        .filter(|(_, transcript)| !transcript.ended)
+    {
         if events.is_closed() {
             keep(record.as_ref(), choice, transcript, CANCELLED).await;
         } else {
@@ -159,9 +191,17 @@ fn refusal(error: &infer::Error) -> ApiError {
 }
 
 /// Stores one choice. A store that fails costs the rating, not the answer.
-async fn keep(record: Option<&Record>, choice: usize, transcript: &Transcript, finish_reason: &str) {
+async fn keep(
+    record: Option<&Record>,
+    choice: usize,
+    transcript: &Transcript,
+    finish_reason: &str,
+) {
     let Some(record) = record else { return };
-    let prompt = record.prompts.get(choice / record.choices_per_prompt).cloned();
+    let prompt = record
+        .prompts
+        .get(choice / record.choices_per_prompt)
+        .cloned();
     let answer = Answer {
         id: record.id.clone(),
         choice,
@@ -201,7 +241,12 @@ pub(crate) async fn collect(mut events: Events, choices: usize) -> Result<Vec<Wh
                 wholes[choice].text.push_str(&token.text);
                 wholes[choice].tokens.push(token);
             }
-            Event::Finished { reason, rest, prompt_tokens, completion_tokens } => {
+            Event::Finished {
+                reason,
+                rest,
+                prompt_tokens,
+                completion_tokens,
+            } => {
                 wholes[choice].text.push_str(&rest);
                 wholes[choice].finish_reason = reason;
                 wholes[choice].prompt_tokens = prompt_tokens;

@@ -10,7 +10,11 @@ const LEAST: f32 = -9999.0;
 
 /// `choices[].logprobs.content[]` of a chat completion.
 pub(crate) fn chat_entry(tokenizer: &Tokenizer, token: &Token) -> Value {
-    let top: Vec<Value> = token.top.iter().map(|&(id, logprob)| described(tokenizer, id, logprob)).collect();
+    let top: Vec<Value> = token
+        .top
+        .iter()
+        .map(|&(id, logprob)| described(tokenizer, id, logprob))
+        .collect();
     let mut entry = described(tokenizer, token.id, token.logprob);
     entry["top_logprobs"] = Value::Array(top);
     entry
@@ -41,7 +45,9 @@ pub(crate) fn columns(tokenizer: &Tokenizer, rows: &[Row]) -> Value {
             let mut by_token = Map::new();
             for &(id, logprob) in top {
                 // Ids that read alike share a key; the likeliest, which comes first, keeps it.
-                by_token.entry(text(id)).or_insert_with(|| json!(written(logprob)));
+                by_token
+                    .entry(text(id))
+                    .or_insert_with(|| json!(written(logprob)));
             }
             Value::Object(by_token)
         })
@@ -55,7 +61,11 @@ pub(crate) fn columns(tokenizer: &Tokenizer, rows: &[Row]) -> Value {
 }
 
 fn written(logprob: f32) -> f32 {
-    if logprob.is_nan() { LEAST } else { logprob.max(LEAST) }
+    if logprob.is_nan() {
+        LEAST
+    } else {
+        logprob.max(LEAST)
+    }
 }
 
 /// The bytes a token stands for. Byte-level vocabularies write each byte as one character (as GPT-2 does); other
@@ -87,7 +97,15 @@ mod tests {
 
     #[test]
     fn the_byte_table_is_gpt2s() {
-        for (character, byte) in [('Ġ', Some(b' ')), ('Ċ', Some(b'\n')), ('a', Some(b'a')), ('Ã', Some(0xC3)), ('Ń', Some(0xAD)), ('▁', None), (' ', None)] {
+        for (character, byte) in [
+            ('Ġ', Some(b' ')),
+            ('Ċ', Some(b'\n')),
+            ('a', Some(b'a')),
+            ('Ã', Some(0xC3)),
+            ('Ń', Some(0xAD)),
+            ('▁', None),
+            (' ', None),
+        ] {
             assert_eq!(byte_of(character), byte, "{character:?}");
         }
     }

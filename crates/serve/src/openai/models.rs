@@ -19,7 +19,10 @@ pub(crate) async fn retrieve(
     Shared(state): Shared<State>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let model = state.models.get(&name).ok_or_else(|| ApiError::model_not_found(&name))?;
+    let model = state
+        .models
+        .get(&name)
+        .ok_or_else(|| ApiError::model_not_found(&name))?;
     Ok(Json(object(&model)))
 }
 

@@ -37,7 +37,11 @@ pub(crate) struct Options {
 
 impl Options {
     /// Reads the shared fields; `max_tokens` is looked for under each of `max_tokens_names`.
-    pub(crate) fn read(fields: &Fields, max_tokens_names: &[&str], least_tokens: usize) -> Result<Options> {
+    pub(crate) fn read(
+        fields: &Fields,
+        max_tokens_names: &[&str],
+        least_tokens: usize,
+    ) -> Result<Options> {
         refuse_unsupported(fields)?;
         let mut max_tokens = None;
         for name in max_tokens_names {
@@ -47,8 +51,11 @@ impl Options {
         let sampling = Sampling {
             temperature: fields.decimal("temperature", 0.0, 2.0)?.unwrap_or(1.0) as f32,
             // 0 asks for the likeliest token alone, as the smallest positive share does.
-            top_p: (fields.decimal("top_p", 0.0, 1.0)?.unwrap_or(1.0) as f32).max(f32::MIN_POSITIVE),
-            top_k: fields.integer("top_k", -1, i64::MAX)?.map_or(0, |top_k| usize::try_from(top_k).unwrap_or(0)),
+            top_p: (fields.decimal("top_p", 0.0, 1.0)?.unwrap_or(1.0) as f32)
+                .max(f32::MIN_POSITIVE),
+            top_k: fields
+                .integer("top_k", -1, i64::MAX)?
+                .map_or(0, |top_k| usize::try_from(top_k).unwrap_or(0)),
             min_p: fields.decimal("min_p", 0.0, 1.0)?.unwrap_or(0.0) as f32,
             // A seed's bits are the engine's; negative ones are as good as others.
             seed: seed.map_or_else(identifier::random_bits, i64::cast_unsigned),
@@ -57,7 +64,11 @@ impl Options {
         Ok(Options {
             sampling,
             stop: stop_strings(fields)?,
-            stop_ids: if fields.boolean("ignore_eos")? { vec![NO_TOKEN] } else { Vec::new() },
+            stop_ids: if fields.boolean("ignore_eos")? {
+                vec![NO_TOKEN]
+            } else {
+                Vec::new()
+            },
             max_tokens,
             choices: fields.count("n", 1, MOST_CHOICES)?.unwrap_or(1),
             stream,
@@ -67,14 +78,28 @@ impl Options {
     }
 
     /// One engine request for each choice. Choice 0 has the request's seed, the others seeds derived from it.
-    pub(crate) fn requests(&self, prompt: &[u32], max_tokens: usize, logprobs: Option<usize>) -> Vec<Request> {
+    pub(crate) fn requests(
+        &self,
+        prompt: &[u32],
+        max_tokens: usize,
+        logprobs: Option<usize>,
+    ) -> Vec<Request> {
         let seed = Seed(self.sampling.seed);
-        let choice_seed = |choice| if choice == 0 { seed } else { seed.derive(&format!("choice {choice}")) };
+        let choice_seed = |choice| {
+            if choice == 0 {
+                seed
+            } else {
+                seed.derive(&format!("choice {choice}"))
+            }
+        };
         (0..self.choices)
             .map(|choice| Request {
                 prompt: prompt.to_vec(),
                 max_tokens,
-                sampling: Sampling { seed: choice_seed(choice).0, ..self.sampling.clone() },
+                sampling: Sampling {
+                    seed: choice_seed(choice).0,
+                    ..self.sampling.clone()
+                },
                 stop: self.stop.clone(),
                 stop_ids: self.stop_ids.clone(),
                 logprobs,
@@ -84,7 +109,13 @@ impl Options {
 
     /// How many tokens an answer to `prompt` may have: what was asked for, else `fallback`, else what is left of the
     /// context.
-    pub(crate) fn room(&self, engine: &Engine, param: &str, prompt: usize, fallback: Option<usize>) -> Result<usize> {
+    pub(crate) fn room(
+        &self,
+        engine: &Engine,
+        param: &str,
+        prompt: usize,
+        fallback: Option<usize>,
+    ) -> Result<usize> {
         let context = engine.context();
         let least = self.max_tokens.unwrap_or(1).max(1);
         if prompt + least > context {
@@ -105,7 +136,9 @@ impl Options {
 }
 
 fn include_usage(fields: &Fields, stream: bool) -> Result<bool> {
-    let Some(options) = fields.get("stream_options") else { return Ok(false) };
+    let Some(options) = fields.get("stream_options") else {
+        return Ok(false);
+    };
     let Some(options) = options.as_object() else {
         return Err(ApiError::wrong_type("stream_options", "an object", options));
     };
@@ -116,7 +149,11 @@ fn include_usage(fields: &Fields, stream: bool) -> Result<bool> {
     match options.get("include_usage") {
         None | Some(Value::Null) => Ok(false),
         Some(Value::Bool(include)) => Ok(*include),
-        Some(other) => Err(ApiError::wrong_type("stream_options.include_usage", "a boolean", other)),
+        Some(other) => Err(ApiError::wrong_type(
+            "stream_options.include_usage",
+            "a boolean",
+            other,
+        )),
     }
 }
 
@@ -128,10 +165,26 @@ fn stop_strings(fields: &Fields) -> Result<Vec<String>> {
             .iter()
             .map(|stop| stop.as_str().map(str::to_owned))
             .collect::<Option<Vec<_>>>()
-            .ok_or_else(|| ApiError::field("stop", "invalid_type", "Invalid type for 'stop': expected an array of strings."))?,
-        Some(other) => return Err(ApiError::wrong_type("stop", "a string or an array of strings", other)),
+            .ok_or_else(|| {
+                ApiError::field(
+                    "stop",
+                    "invalid_type",
+                    "Invalid type for 'stop': expected an array of strings.",
+                )
+            })?,
+        Some(other) => {
+            return Err(ApiError::wrong_type(
+                "stop",
+                "a string or an array of strings",
+                other,
+            ));
+        }
     };
-    let distinct: BTreeSet<&str> = stops.iter().map(String::as_str).filter(|stop| !stop.is_empty()).collect();
+    let distinct: BTreeSet<&str> = stops
+        .iter()
+        .map(String::as_str)
+        .filter(|stop| !stop.is_empty())
+        .collect();
     if distinct.len() > MOST_STOPS {
         let message = format!(
             "Invalid 'stop': array too long. Expected an array with maximum length {MOST_STOPS}, but got an array \
@@ -146,12 +199,24 @@ fn stop_strings(fields: &Fields) -> Result<Vec<String>> {
 /// Fields that would change the answer and are not done here are refused, at values other than their default.
 fn refuse_unsupported(fields: &Fields) -> Result<()> {
     for name in ["presence_penalty", "frequency_penalty"] {
-        if fields.decimal(name, -2.0, 2.0)?.is_some_and(|penalty| penalty != 0.0) {
-            return Err(ApiError::unsupported(name, &format!("'{name}' other than 0 is not supported by this server")));
+        if fields
+            .decimal(name, -2.0, 2.0)?
+            .is_some_and(|penalty| penalty != 0.0)
+        {
+            return Err(ApiError::unsupported(
+                name,
+                &format!("'{name}' other than 0 is not supported by this server"),
+            ));
         }
     }
-    if fields.get("logit_bias").is_some_and(|bias| bias.as_object().is_none_or(|bias| !bias.is_empty())) {
-        return Err(ApiError::unsupported("logit_bias", "'logit_bias' is not supported by this server"));
+    if fields
+        .get("logit_bias")
+        .is_some_and(|bias| bias.as_object().is_none_or(|bias| !bias.is_empty()))
+    {
+        return Err(ApiError::unsupported(
+            "logit_bias",
+            "'logit_bias' is not supported by this server",
+        ));
     }
     Ok(())
 }

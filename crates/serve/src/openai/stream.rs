@@ -26,18 +26,26 @@ impl Writer {
     pub(crate) fn new() -> (Writer, Response) {
         let (sender, receiver): (Sender<Event>, Receiver<Event>) = channel(BACKLOG);
         let events = ReceiverStream::new(receiver).map(Ok::<_, Infallible>);
-        let response = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE)).into_response();
+        let response = Sse::new(events)
+            .keep_alive(KeepAlive::new().interval(KEEP_ALIVE))
+            .into_response();
         (Writer(sender), response)
     }
 
     /// Sends one object.
     pub(crate) async fn send(&self, value: &Value) -> Result<(), Gone> {
-        self.0.send(Event::default().data(value.to_string())).await.map_err(|_| Gone)
+        self.0
+            .send(Event::default().data(value.to_string()))
+            .await
+            .map_err(|_| Gone)
     }
 
     /// Ends the stream as clients expect it.
     pub(crate) async fn done(&self) -> Result<(), Gone> {
-        self.0.send(Event::default().data("[DONE]")).await.map_err(|_| Gone)
+        self.0
+            .send(Event::default().data("[DONE]"))
+            .await
+            .map_err(|_| Gone)
     }
 
     /// Resolves once the client has gone.

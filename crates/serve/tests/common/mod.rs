@@ -1,7 +1,10 @@
 //! A real server on a free port, with a tiny model of random weights.
 
 #![allow(dead_code, reason = "each test file uses its own part")]
-#![allow(clippy::allow_attributes, reason = "whether dead_code fires depends on the test file")]
+#![allow(
+    clippy::allow_attributes,
+    reason = "whether dead_code fires depends on the test file"
+)]
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -31,12 +34,19 @@ const TEXT: [&str; 4] = [
 /// An engine with random weights.
 pub(crate) fn engine(id: &str, context: usize) -> Engine {
     let texts = TEXT.iter().map(|text| (*text).to_owned());
-    let train = TrainConfig { vocab_size: 320, min_frequency: 1 };
+    let train = TrainConfig {
+        vocab_size: 320,
+        min_frequency: 1,
+    };
     let tokenizer = Tokenizer::train(texts, &train, &Progress::silent()).expect("a tokenizer");
     let config = Config::from_depth(2, tokenizer.vocab_size(), context);
     let device = tensor::device::parse("cpu").expect("the CPU");
     let decoder = Decoder::init(&config, Precision::F32, Seed(7), &device);
-    Engine::start(hub::LoadedModel { decoder, tokenizer, id: id.to_owned() })
+    Engine::start(hub::LoadedModel {
+        decoder,
+        tokenizer,
+        id: id.to_owned(),
+    })
 }
 
 /// A running server, stopped when dropped.
@@ -66,15 +76,26 @@ pub(crate) fn start_with(context: usize, change: impl FnOnce(&mut serve::Config)
     let (stop, stopped) = oneshot::channel();
     let (bound, address) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(2)
+            .enable_all()
+            .build();
         runtime.expect("a runtime").block_on(async {
             let server = Server::bind(&config, models).await.expect("a free port");
             bound.send(server.address()).expect("a waiting test");
-            server.run(async move { drop(stopped.await) }).await.expect("a clean stop");
+            server
+                .run(async move { drop(stopped.await) })
+                .await
+                .expect("a clean stop");
         });
     });
     let address = address.recv().expect("a bound server");
-    Running { address, folder, stop: Some(stop), thread: Some(thread) }
+    Running {
+        address,
+        folder,
+        stop: Some(stop),
+        thread: Some(thread),
+    }
 }
 
 impl Drop for Running {
@@ -100,9 +121,15 @@ impl Reply {
 
     /// The objects of a stream of events, which must end with `[DONE]`.
     pub(crate) fn events(&self) -> Vec<Value> {
-        let mut data: Vec<&str> = self.text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+        let mut data: Vec<&str> = self
+            .text
+            .lines()
+            .filter_map(|line| line.strip_prefix("data: "))
+            .collect();
         assert_eq!(data.pop(), Some("[DONE]"), "{}", self.text);
-        data.into_iter().map(|event| serde_json::from_str(event).expect("JSON in an event")).collect()
+        data.into_iter()
+            .map(|event| serde_json::from_str(event).expect("JSON in an event"))
+            .collect()
     }
 }
 
@@ -122,16 +149,31 @@ impl Running {
         format!("http://{}{path}", self.address)
     }
 
-    pub(crate) fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &str) -> Reply {
-        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let mut request = ureq::http::Request::builder().method(method).uri(self.url(path));
+    pub(crate) fn send(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: &str,
+    ) -> Reply {
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .build()
+            .into();
+        let mut request = ureq::http::Request::builder()
+            .method(method)
+            .uri(self.url(path));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
         let request = request.body(body.to_owned()).expect("a request");
         let mut response = agent.run(request).expect("a response");
         let text = response.body_mut().read_to_string().expect("a body");
-        Reply { status: response.status().as_u16(), headers: response.headers().clone(), text }
+        Reply {
+            status: response.status().as_u16(),
+            headers: response.headers().clone(),
+            text,
+        }
     }
 
     pub(crate) fn get(&self, path: &str) -> Reply {
@@ -139,7 +181,12 @@ impl Running {
     }
 
     pub(crate) fn post(&self, path: &str, body: &Value) -> Reply {
-        self.send("POST", path, &[("content-type", "application/json")], &body.to_string())
+        self.send(
+            "POST",
+            path,
+            &[("content-type", "application/json")],
+            &body.to_string(),
+        )
     }
 
     pub(crate) fn chat(&self, question: &str, more: Value) -> Reply {
@@ -151,7 +198,8 @@ impl Running {
     }
 
     pub(crate) fn complete(&self, prompt: Value, more: Value) -> Reply {
-        let mut body = serde_json::json!({"model": MODEL, "prompt": prompt, "max_tokens": 24, "seed": 5});
+        let mut body =
+            serde_json::json!({"model": MODEL, "prompt": prompt, "max_tokens": 24, "seed": 5});
         merge(&mut body, more);
         self.post("/v1/completions", &body)
     }
@@ -159,7 +207,9 @@ impl Running {
 
 /// Sets the fields of `more` in `body`.
 fn merge(body: &mut Value, more: Value) {
-    let (Value::Object(body), Value::Object(more)) = (body, more) else { panic!("two objects") };
+    let (Value::Object(body), Value::Object(more)) = (body, more) else {
+        panic!("two objects")
+    };
     body.extend(more);
 }
 
@@ -176,7 +226,8 @@ fn redact(value: &mut Value) {
             for (name, value) in fields {
                 match name.as_str() {
                     "id" | "answer_id" if value.as_str() != Some(MODEL) => *value = prefix(value),
-                    "created" | "content" | "text" | "finish_reason" | "completion_tokens" | "total_tokens"
+                    "created" | "content" | "text" | "finish_reason" | "completion_tokens"
+                    | "total_tokens"
                         if !value.is_null() && !value.is_array() =>
                     {
                         *value = Value::String(format!("[{name}]"));

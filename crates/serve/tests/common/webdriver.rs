@@ -28,7 +28,11 @@ pub(crate) struct Element<'browser> {
 impl Browser {
     /// Starts a browser; `None` when `chromedriver` is not installed.
     pub(crate) fn start() -> Option<Browser> {
-        let driver = Command::new("chromedriver").arg("--port=0").stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
+        let driver = Command::new("chromedriver")
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn();
         let mut driver = driver.ok()?;
         let mut lines = BufReader::new(driver.stdout.take().expect("a piped output")).lines();
         let port = lines.find_map(|line| {
@@ -41,32 +45,53 @@ impl Browser {
         let port = port.expect("chromedriver names its port");
         let profile = tempfile::tempdir().expect("a folder for the profile");
         let mut arguments: Vec<String> = [
-            "--headless", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
-            "--disable-component-update", "--disable-sync", "--no-first-run", "--window-size=1000,760",
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--no-first-run",
+            "--window-size=1000,760",
         ]
         .map(str::to_owned)
         .into();
         arguments.push(format!("--user-data-dir={}", profile.path().display()));
-        let capabilities =
-            json!({"capabilities": {"alwaysMatch": {"goog:chromeOptions": {"args": arguments}, "goog:loggingPrefs": {"browser": "ALL"}}}});
-        let mut browser =
-            Browser { driver, session: format!("http://127.0.0.1:{port}/session"), _profile: profile };
+        let capabilities = json!({"capabilities": {"alwaysMatch": {"goog:chromeOptions": {"args": arguments}, "goog:loggingPrefs": {"browser": "ALL"}}}});
+        let mut browser = Browser {
+            driver,
+            session: format!("http://127.0.0.1:{port}/session"),
+            _profile: profile,
+        };
         let session = browser.command("", &capabilities);
         browser.session += &format!("/{}", session["sessionId"].as_str().expect("a session id"));
         Some(browser)
     }
 
     fn exchange(method: &str, url: &str, body: &str) -> (u16, Value) {
-        let agent: ureq::Agent = ureq::Agent::config_builder().http_status_as_error(false).build().into();
-        let request = ureq::http::Request::builder().method(method).uri(url).header("content-type", "application/json");
-        let mut response = agent.run(request.body(body.to_owned()).expect("a request")).expect("a driver");
+        let agent: ureq::Agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .build()
+            .into();
+        let request = ureq::http::Request::builder()
+            .method(method)
+            .uri(url)
+            .header("content-type", "application/json");
+        let mut response = agent
+            .run(request.body(body.to_owned()).expect("a request"))
+            .expect("a driver");
         let text = response.body_mut().read_to_string().expect("a body");
         let mut value: Value = serde_json::from_str(&text).expect("JSON from the driver");
         (response.status().as_u16(), value["value"].take())
     }
 
     fn command(&self, path: &str, body: &Value) -> Value {
-        let (status, value) = Browser::exchange("POST", &format!("{}{path}", self.session), &body.to_string());
+        let (status, value) = Browser::exchange(
+            "POST",
+            &format!("{}{path}", self.session),
+            &body.to_string(),
+        );
         assert_eq!(status, 200, "{path}: {value}");
         value
     }
@@ -84,8 +109,15 @@ impl Browser {
 
     /// The elements that a CSS selector finds.
     pub(crate) fn all(&self, selector: &str) -> Vec<Element<'_>> {
-        let found = self.command("/elements", &json!({"using": "css selector", "value": selector}));
-        let ids = found.as_array().expect("a list").iter().map(|found| found[ELEMENT].as_str().expect("an id").to_owned());
+        let found = self.command(
+            "/elements",
+            &json!({"using": "css selector", "value": selector}),
+        );
+        let ids = found
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|found| found[ELEMENT].as_str().expect("an id").to_owned());
         ids.map(|id| Element { browser: self, id }).collect()
     }
 
@@ -101,7 +133,11 @@ impl Browser {
             if let Some(found) = look() {
                 return found;
             }
-            assert!(Instant::now() < deadline, "waited in vain for {what}; the console says {}", self.console());
+            assert!(
+                Instant::now() < deadline,
+                "waited in vain for {what}; the console says {}",
+                self.console()
+            );
             std::thread::sleep(Duration::from_millis(30));
         }
     }
@@ -113,7 +149,10 @@ impl Browser {
 
     /// Sends a command of the browser's own protocol.
     pub(crate) fn devtools(&self, method: &str, parameters: Value) -> Value {
-        self.command("/goog/cdp/execute", &json!({"cmd": method, "params": parameters}))
+        self.command(
+            "/goog/cdp/execute",
+            &json!({"cmd": method, "params": parameters}),
+        )
     }
 
     /// What the page's scripts complained about.
@@ -123,11 +162,14 @@ impl Browser {
 
     /// Writes a picture of the page into the folder that `ONTOGENY_SCREENSHOTS` names, if it is set.
     pub(crate) fn picture(&self, name: &str) {
-        let Some(folder) = std::env::var_os("ONTOGENY_SCREENSHOTS") else { return };
+        let Some(folder) = std::env::var_os("ONTOGENY_SCREENSHOTS") else {
+            return;
+        };
         let picture = self.query("/screenshot");
         let picture = decoded(picture.as_str().expect("a picture"));
         std::fs::create_dir_all(&folder).expect("a folder");
-        std::fs::write(Path::new(&folder).join(format!("{name}.png")), picture).expect("a written picture");
+        std::fs::write(Path::new(&folder).join(format!("{name}.png")), picture)
+            .expect("a written picture");
     }
 }
 
@@ -156,12 +198,17 @@ impl Element<'_> {
 
     /// Types on the keyboard.
     pub(crate) fn type_in(&self, text: &str) {
-        self.browser.command(&self.at("value"), &json!({"text": text}));
+        self.browser
+            .command(&self.at("value"), &json!({"text": text}));
     }
 
     /// The text that a reader sees.
     pub(crate) fn text(&self) -> String {
-        self.browser.query(&self.at("text")).as_str().expect("a text").to_owned()
+        self.browser
+            .query(&self.at("text"))
+            .as_str()
+            .expect("a text")
+            .to_owned()
     }
 
     /// A property of the element's object.
@@ -170,12 +217,19 @@ impl Element<'_> {
     }
 
     pub(crate) fn attribute(&self, name: &str) -> Option<String> {
-        self.browser.query(&self.at(&format!("attribute/{name}"))).as_str().map(str::to_owned)
+        self.browser
+            .query(&self.at(&format!("attribute/{name}")))
+            .as_str()
+            .map(str::to_owned)
     }
 
     /// The name that a screen reader says.
     pub(crate) fn spoken(&self) -> String {
-        self.browser.query(&self.at("computedlabel")).as_str().expect("a text").to_owned()
+        self.browser
+            .query(&self.at("computedlabel"))
+            .as_str()
+            .expect("a text")
+            .to_owned()
     }
 }
 
