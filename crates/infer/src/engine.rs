@@ -83,15 +83,20 @@ impl Engine {
         answer
     }
 
+    /// A prompt must leave room for an answer.
     fn check(&self, prompt: &[u32]) -> Result<()> {
+        self.check_tokens(prompt, self.facts.context - 1)
+    }
+
+    fn check_tokens(&self, tokens: &[u32], longest: usize) -> Result<()> {
         let (context, vocab_size) = (self.facts.context, self.facts.vocab_size);
-        if prompt.is_empty() {
+        if tokens.is_empty() {
             return Err(Error::EmptyPrompt);
         }
-        if prompt.len() >= context {
-            return Err(Error::ContextOverflow { prompt_tokens: prompt.len(), context });
+        if tokens.len() > longest {
+            return Err(Error::ContextOverflow { prompt_tokens: tokens.len(), context });
         }
-        match prompt.iter().find(|&&id| id as usize >= vocab_size) {
+        match tokens.iter().find(|&&id| id as usize >= vocab_size) {
             Some(&id) => Err(Error::TokenOutOfRange { id, vocab_size }),
             None => Ok(()),
         }
@@ -131,10 +136,11 @@ impl Engine {
     /// When a prompt is empty, a sequence exceeds the context, or an id the vocabulary.
     pub fn score(&self, sequences: &[(Vec<u32>, Vec<u32>)]) -> Result<Vec<Vec<f32>>> {
         for (prompt, continuation) in sequences {
-            let whole = [&prompt[..], continuation].concat();
+            if prompt.is_empty() {
+                return Err(Error::EmptyPrompt);
+            }
             // The last token is only predicted, so a sequence may exceed the context by one.
-            self.check(&whole[..whole.len().saturating_sub(1).max(usize::from(!prompt.is_empty()))])?;
-            self.check(&whole[whole.len() - 1..])?;
+            self.check_tokens(&[&prompt[..], continuation].concat(), self.facts.context + 1)?;
         }
         let (scores, answer) = channel();
         drop(self.jobs.send(Job::Score(sequences.to_vec(), scores)));
