@@ -65,7 +65,7 @@ fn rows(store: &Store, kind: &str, make: impl Fn(usize, &mut rand_chacha::ChaCha
 }
 
 fn model(store: &Store, tokenizer: &Tokenizer, seed: u64, device: &Device) -> Artifact {
-    let mut shape = Shape::from_depth(1, tokenizer.vocab_size(), 48);
+    let mut shape = Shape::from_depth(1, tokenizer.vocab_size(), 64);
     shape.num_hidden_layers = 2;
     shape.initializer_range = 0.2;
     let decoder = Decoder::init(&shape, Precision::F32, Seed(seed), device);
