@@ -46,6 +46,29 @@ fn models_are_listed_and_found() {
 }
 
 #[test]
+fn a_models_folder_is_served_under_its_name() {
+    let home = tempfile::tempdir().expect("a folder");
+    let folder = home.path().join("parrotfish");
+    std::fs::create_dir(&folder).expect("a model's folder");
+    let model = common::model("unused", CONTEXT);
+    hub::save(&folder, &model.decoder, &model.tokenizer).expect("a saved model");
+    let store = artifact::Store::open(home.path()).expect("a store");
+    let device = tensor::device::parse("cpu").expect("the CPU");
+    let models = serve::Models::new();
+    let name = models
+        .load(&store, folder.to_str().expect("UTF-8"), &device)
+        .expect("a model");
+    assert_eq!(name, "parrotfish");
+    let loaded = models.get(&name).expect("a served model");
+    assert_eq!(loaded.engine.context(), CONTEXT);
+    let error = models
+        .load(&store, "no-such-model", &device)
+        .expect_err("no model");
+    assert!(error.to_string().contains("no-such-model"), "{error}");
+    assert!(models.remove(&name) && models.list().is_empty());
+}
+
+#[test]
 fn a_chat_completion_has_the_shape_clients_expect() {
     let server = start(|_| {});
     let reply = server.chat(

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::thread::JoinHandle;
 
 use artifact::{Progress, Seed};
+use hub::LoadedModel;
 use infer::Engine;
 use models::decoder::{Config, Decoder};
 use serde_json::Value;
@@ -31,8 +32,8 @@ const TEXT: [&str; 4] = [
     "Grüße aus dem Tauchladen! We answer every question about the reef and the shop.",
 ];
 
-/// An engine with random weights.
-pub(crate) fn engine(id: &str, context: usize) -> Engine {
+/// A model with random weights.
+pub(crate) fn model(id: &str, context: usize) -> LoadedModel {
     let texts = TEXT.iter().map(|text| (*text).to_owned());
     let train = TrainConfig {
         vocab_size: 320,
@@ -42,11 +43,16 @@ pub(crate) fn engine(id: &str, context: usize) -> Engine {
     let config = Config::from_depth(2, tokenizer.vocab_size(), context);
     let device = tensor::device::parse("cpu").expect("the CPU");
     let decoder = Decoder::init(&config, Precision::F32, Seed(7), &device);
-    Engine::start(hub::LoadedModel {
+    LoadedModel {
         decoder,
         tokenizer,
         id: id.to_owned(),
-    })
+    }
+}
+
+/// An engine with random weights.
+pub(crate) fn engine(id: &str, context: usize) -> Engine {
+    Engine::start(model(id, context))
 }
 
 /// A running server, stopped when dropped.
