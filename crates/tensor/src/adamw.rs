@@ -4,7 +4,7 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
-use crate::flex;
+use crate::{buffers, flex};
 
 /// The constants of one optimiser step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -103,6 +103,7 @@ impl AdamWOp for Flex {
             m.storage_mut(),
             v.storage_mut(),
         );
+        buffers::give(gradient);
         (parameter, m, v)
     }
 }

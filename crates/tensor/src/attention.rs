@@ -15,7 +15,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor
 use burn::tensor::Tensor;
 use kernels::attention::{AttentionShape, attention_backward, attention_forward};
 
-use crate::flex;
+use crate::{buffers, flex};
 
 /// The keys that each query row attends: `lo..hi` within the row's own batch entry, `batch · seq` of them.
 pub type KeyRanges = Arc<[[u32; 2]]>;
@@ -79,7 +79,7 @@ pub(crate) fn shape(q: &FlexTensor, k: &FlexTensor) -> AttentionShape {
 /// The result, and the log-sum-exp of each row and head for the backward.
 fn forward(q: &FlexTensor, k: &FlexTensor, v: &FlexTensor, ranges: &[[u32; 2]], scale: f32) -> (FlexTensor, Vec<f32>) {
     let s = shape(q, k);
-    let mut out = vec![0.0; s.batch * s.q_len * s.heads * s.head_dim];
+    let mut out = buffers::take(s.batch * s.q_len * s.heads * s.head_dim);
     let mut lse = vec![0.0; s.batch * s.heads * s.q_len];
     attention_forward(&s, &flex::floats(q), &flex::floats(k), &flex::floats(v), ranges, scale, &mut out, &mut lse);
     (flex::tensor(out, flex::dims(q)), lse)
@@ -112,7 +112,7 @@ impl Backward<Flex, 3> for AttentionBackward {
         let saved = ops.state;
         let dout = grads.consume::<Flex>(&ops.node);
         let (q, k, v) = (flex::floats(&saved.q), flex::floats(&saved.k), flex::floats(&saved.v));
-        let (mut dq, mut dk, mut dv) = (vec![0.0; q.len()], vec![0.0; k.len()], vec![0.0; v.len()]);
+        let (mut dq, mut dk, mut dv) = (buffers::take(q.len()), buffers::take(k.len()), buffers::take(v.len()));
         attention_backward(
             &shape(&saved.q, &saved.k),
             &q,
@@ -133,6 +133,8 @@ impl Backward<Flex, 3> for AttentionBackward {
                 grads.register::<Flex>(node.id, flex::tensor(gradient, flex::dims(input)));
             }
         }
+        drop((q, k, v));
+        [dout, saved.q, saved.k, saved.v, saved.out].map(buffers::give);
     }
 }
 

@@ -10,7 +10,7 @@ use burn::backend::tensor::IntTensor;
 use burn::tensor::Int;
 use kernels::embedding::{embedding_backward, embedding_forward};
 
-use crate::flex;
+use crate::{buffers, flex};
 
 /// Looks up a row of the table for every token id.
 ///
@@ -36,7 +36,7 @@ trait EmbeddingOp: Backend {
 
 fn look_up(table: &FlexTensor, ids: &[u32], shape: &[usize]) -> FlexTensor {
     let hidden = flex::dims(table)[1];
-    let mut rows = vec![0.0; ids.len() * hidden];
+    let mut rows = buffers::take(ids.len() * hidden);
     embedding_forward(&flex::floats(table), ids, hidden, &mut rows);
     flex::tensor(rows, [shape[0], shape[1], hidden])
 }
@@ -63,6 +63,7 @@ impl Backward<Flex, 1> for EmbeddingBackward {
             embedding_backward(&flex::floats(&dy), &ids, hidden, &mut dtable);
             grads.register::<Flex>(node.id, flex::tensor(dtable, [vocab, hidden]));
         }
+        buffers::give(dy);
     }
 }
 

@@ -5,6 +5,7 @@
 //! Burn operations (every device, and the reference of the tests), the CPU path into [`kernels`],
 //! the hand-written backward, and the tests that hold the two paths together.
 
+mod buffers;
 mod flex;
 #[cfg(test)]
 mod testing;

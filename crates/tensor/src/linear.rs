@@ -8,7 +8,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor
 use burn::tensor::Tensor;
 use kernels::gemm::{Mat, Precision, matmul};
 
-use crate::flex;
+use crate::{buffers, flex};
 
 /// `x · Wᵀ`.
 ///
@@ -42,7 +42,7 @@ impl LinearOp for Flex {
         let mut shape = flex::dims(&x);
         let (x, w) = (flex::floats(&x), flex::floats(&weight));
         let rows = x.len() / in_features;
-        let mut y = vec![0.0; rows * out_features];
+        let mut y = buffers::take(rows * out_features);
         let a = Mat { data: &x, row_stride: in_features, col_stride: 1 };
         let b = Mat { data: &w, row_stride: 1, col_stride: in_features };
         matmul(precision, rows, out_features, in_features, a, b, &mut y, false, None);
@@ -67,26 +67,29 @@ impl Backward<Flex, 2> for LinearBackward {
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let (x, weight, precision) = ops.state;
         let [x_node, weight_node] = ops.parents;
-        let dy = grads.consume::<Flex>(&ops.node);
-        let dy = flex::floats(&dy);
+        let upstream = grads.consume::<Flex>(&ops.node);
+        let dy = flex::floats(&upstream);
         let (out_features, in_features) = weight_dims(&weight);
         let rows = dy.len() / out_features;
         if let Some(node) = x_node {
             let w = flex::floats(&weight);
-            let mut dx = vec![0.0; rows * in_features];
+            let mut dx = buffers::take(rows * in_features);
             let a = Mat { data: &dy, row_stride: out_features, col_stride: 1 };
             let b = Mat { data: &w, row_stride: in_features, col_stride: 1 };
             matmul(precision, rows, in_features, out_features, a, b, &mut dx, false, None);
             grads.register::<Flex>(node.id, flex::tensor(dx, flex::dims(&x)));
         }
         if let Some(node) = weight_node {
-            let x = flex::floats(&x);
-            let mut dw = vec![0.0; out_features * in_features];
+            let values = flex::floats(&x);
+            let mut dw = buffers::take(out_features * in_features);
             let a = Mat { data: &dy, row_stride: 1, col_stride: out_features };
-            let b = Mat { data: &x, row_stride: in_features, col_stride: 1 };
+            let b = Mat { data: &values, row_stride: in_features, col_stride: 1 };
             matmul(precision, out_features, in_features, rows, a, b, &mut dw, false, None);
             grads.register::<Flex>(node.id, flex::tensor(dw, [out_features, in_features]));
         }
+        drop(dy);
+        buffers::give(upstream);
+        buffers::give(x);
     }
 }
 

@@ -13,7 +13,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use kernels::gemm::Precision;
 use kernels::loss::lm_loss_forward_backward;
 
-use crate::flex;
+use crate::{buffers, flex};
 
 /// What each row should have predicted, and how much it counts.
 #[derive(Clone, Debug)]
@@ -137,7 +137,7 @@ impl<C: CheckpointStrategy> LmLossOp for Autodiff<Flex, C> {
         match LmLossBackward.prepare::<C>([hidden_node, weight_node]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => {
                 let (h, w) = (flex::floats(&hidden), flex::floats(&weight));
-                let (mut dh, mut dw) = (vec![0.0; h.len()], vec![0.0; w.len()]);
+                let (mut dh, mut dw) = (buffers::take(h.len()), buffers::take(w.len()));
                 let mut losses = vec![0.0; targets.ids.len()];
                 let (ids, weights) = (&targets.ids, &targets.weights);
                 lm_loss_forward_backward(precision, &h, &w, ids, weights, 0.0, &mut dh, &mut dw, &mut losses);

@@ -8,7 +8,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor
 use burn::tensor::Tensor;
 use kernels::norm::{rms_norm_backward, rms_norm_forward};
 
-use crate::flex;
+use crate::{buffers, flex};
 
 /// `x / sqrt(mean(x²) + eps) · weight`, over the last dimension.
 ///
@@ -36,7 +36,7 @@ trait RmsNormOp: Backend {
 /// The result, and `1 / sqrt(mean(x²) + eps)` of each row for the backward.
 fn forward(x: &FlexTensor, weight: &FlexTensor, eps: f32) -> (FlexTensor, Vec<f32>) {
     let (values, w) = (flex::floats(x), flex::floats(weight));
-    let mut y = vec![0.0; values.len()];
+    let mut y = buffers::take(values.len());
     let mut inv_rms = vec![0.0; values.len() / w.len()];
     rms_norm_forward(&values, &w, eps, &mut y, &mut inv_rms);
     (flex::tensor(y, flex::dims(x)), inv_rms)
@@ -57,9 +57,9 @@ impl Backward<Flex, 2> for RmsNormBackward {
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let (x, weight, inv_rms) = ops.state;
         let [x_node, weight_node] = ops.parents;
-        let dy = grads.consume::<Flex>(&ops.node);
-        let (dy, values, w) = (flex::floats(&dy), flex::floats(&x), flex::floats(&weight));
-        let (mut dx, mut dw) = (vec![0.0; values.len()], vec![0.0; w.len()]);
+        let upstream = grads.consume::<Flex>(&ops.node);
+        let (dy, values, w) = (flex::floats(&upstream), flex::floats(&x), flex::floats(&weight));
+        let (mut dx, mut dw) = (buffers::take(values.len()), vec![0.0; w.len()]);
         rms_norm_backward(&dy, &values, &w, &inv_rms, &mut dx, &mut dw);
         if let Some(node) = x_node {
             grads.register::<Flex>(node.id, flex::tensor(dx, flex::dims(&x)));
@@ -67,6 +67,9 @@ impl Backward<Flex, 2> for RmsNormBackward {
         if let Some(node) = weight_node {
             grads.register::<Flex>(node.id, flex::tensor(dw, [w.len()]));
         }
+        drop((dy, values));
+        buffers::give(upstream);
+        buffers::give(x);
     }
 }
 

@@ -10,7 +10,7 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
-use crate::flex;
+use crate::{buffers, flex};
 
 /// Turns each head by the angle of its row's position.
 ///
@@ -52,7 +52,7 @@ trait RopeOp: Backend {
 fn turn(x: &FlexTensor, positions: &[u32], theta: f32, inverse: bool) -> FlexTensor {
     let dims = flex::dims(x);
     let values = flex::floats(x);
-    let mut y = vec![0.0; values.len()];
+    let mut y = buffers::take(values.len());
     kernels::rope::rope(&values, positions, dims[2], dims[3], theta, inverse, &mut y);
     flex::tensor(y, dims)
 }
@@ -77,6 +77,7 @@ impl Backward<Flex, 1> for RopeBackward {
             // A rotation's transpose is the rotation back.
             grads.register::<Flex>(node.id, turn(&dy, &positions, theta, true));
         }
+        buffers::give(dy);
     }
 }
 
@@ -84,6 +85,7 @@ impl<C: CheckpointStrategy> RopeOp for Autodiff<Flex, C> {
     fn rope(x: FloatTensor<Self>, positions: Arc<[u32]>, theta: f32) -> FloatTensor<Self> {
         let (x, x_node) = x.into_parts();
         let y = turn(&x, &positions, theta, false);
+        buffers::give(x);
         match RopeBackward.prepare::<C>([x_node]).compute_bound().stateful() {
             OpsKind::Tracked(prep) => prep.finish((positions, theta), y),
             OpsKind::UnTracked(prep) => prep.finish(y),

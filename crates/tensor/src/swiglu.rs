@@ -8,7 +8,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor
 use burn::tensor::Tensor;
 use kernels::activation::{swiglu_backward, swiglu_forward};
 
-use crate::flex;
+use crate::{buffers, flex};
 
 /// `gate · sigmoid(gate) · up`, element by element; both tensors have one shape.
 pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
@@ -31,7 +31,7 @@ trait SwigluOp: Backend {
 
 impl SwigluOp for Flex {
     fn swiglu(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
-        let mut y = vec![0.0; gate.layout().num_elements()];
+        let mut y = buffers::take(gate.layout().num_elements());
         swiglu_forward(&flex::floats(&gate), &flex::floats(&up), &mut y);
         flex::tensor(y, flex::dims(&gate))
     }
@@ -48,7 +48,7 @@ impl Backward<Flex, 2> for SwigluBackward {
         let [gate_node, up_node] = ops.parents;
         let dy = grads.consume::<Flex>(&ops.node);
         let elements = gate.layout().num_elements();
-        let (mut dgate, mut dup) = (vec![0.0; elements], vec![0.0; elements]);
+        let (mut dgate, mut dup) = (buffers::take(elements), buffers::take(elements));
         swiglu_backward(&flex::floats(&dy), &flex::floats(&gate), &flex::floats(&up), &mut dgate, &mut dup);
         if let Some(node) = gate_node {
             grads.register::<Flex>(node.id, flex::tensor(dgate, flex::dims(&gate)));
@@ -56,6 +56,7 @@ impl Backward<Flex, 2> for SwigluBackward {
         if let Some(node) = up_node {
             grads.register::<Flex>(node.id, flex::tensor(dup, flex::dims(&up)));
         }
+        [dy, gate, up].map(buffers::give);
     }
 }
 
