@@ -254,7 +254,7 @@ fn the_blocking_server_stops_at_a_termination_signal() {
             ..serve::Config::default()
         };
         serve::serve(&config, models, |address| {
-            tell.send(address).expect("a waiting test")
+            tell.send(address).expect("a waiting test");
         })
     });
     let address = address.recv().expect("a bound server");

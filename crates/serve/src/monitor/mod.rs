@@ -30,7 +30,7 @@ pub(crate) async fn observe(request: Request, next: Next) -> Response {
             status = response.status().as_u16(),
             milliseconds,
             "answered"
-        )
+        );
     });
     if let Ok(value) = HeaderValue::from_str(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
