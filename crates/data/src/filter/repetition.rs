@@ -37,6 +37,9 @@ impl Default for Config {
     }
 }
 
+/// Texts with a larger share of different words do not come near any sensible bound on runs of words.
+const VARIED: f64 = 0.75;
+
 /// The filter.
 pub struct Repetition {
     config: Config,
@@ -57,7 +60,7 @@ impl Repetition {
             return Some(format!("{:.0}% in repeated lines", 100.0 * share));
         }
         let words = Words::of(text);
-        if words.hashes.len() < self.config.min_words {
+        if words.hashes.len() < self.config.min_words || words.distinct() > VARIED {
             return None;
         }
         for (length, limit) in (2..).zip(self.config.max_top_ngram) {
@@ -114,6 +117,14 @@ impl Words {
             lengths,
             total,
         }
+    }
+
+    /// The number of different words over the number of words.
+    fn distinct(&self) -> f64 {
+        let mut sorted = self.hashes.clone();
+        sorted.sort_unstable();
+        sorted.dedup();
+        sorted.len() as f64 / self.hashes.len().max(1) as f64
     }
 
     /// The share of the most frequent run of `length` words; of runs that overlap, as in `la la la`, each word

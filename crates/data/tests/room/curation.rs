@@ -1,15 +1,13 @@
 //! Curation from a mixed folder to a corpus: the funnel, the splits, and the same artifact every time.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::Ordering;
 
+use crate::support::{Desk, bare, gzipped, paragraph};
 use artifact::{Artifact, Progress, Store, lineage};
 use data::{Error, Split, corpus, curate};
-use support::{Desk, bare, gzipped, paragraph};
 
 /// A folder with every format and one of every defect.
 fn mixed() -> Desk {

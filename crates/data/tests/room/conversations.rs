@@ -1,14 +1,12 @@
 //! Instructions and preferences: what rows may look like, what is refused, what is held out.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::support::{Desk, gzipped};
 use artifact::{Artifact, Progress, Seed};
 use data::{Error, Result, instructions, preferences};
-use support::{Desk, gzipped};
 
 fn instruct(desk: &Desk, train: &Path, held_out: Option<&Path>) -> Result<Artifact> {
     instructions::run(

@@ -1,13 +1,11 @@
 //! From a corpus to a tokenizer and token shards, and back to the text.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::fs;
 
+use crate::support::{Desk, bare, paragraph};
 use artifact::{Artifact, Progress};
 use data::{Error, Shards, Split, corpus, shards, train_tokenizer};
-use support::{Desk, bare, paragraph};
 use tokenizer::{Tokenizer, TrainConfig};
 
 fn desk(documents: usize) -> (Desk, Artifact) {

@@ -1,16 +1,14 @@
 //! Sources: every format and every refusal.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-mod support;
-
 use std::fs::File;
 use std::sync::Arc;
 
+use crate::support::{Desk, gzipped};
 use arrow_array::{ArrayRef, RecordBatch, StringArray};
 use artifact::Progress;
 use data::{Document, Error, Result, source};
 use parquet::arrow::ArrowWriter;
-use support::{Desk, gzipped};
 
 fn read(desk: &Desk, config: &source::Config) -> Result<(Vec<Document>, source::Counts)> {
     let listing = source::list(&[desk.input()])?;
@@ -215,7 +213,7 @@ fn a_few_bad_lines_are_counted_and_many_fail() {
 
 #[test]
 fn truncated_files_are_named_with_the_offset() {
-    let text = (0..9_000)
+    let text = (0..90_000)
         .map(|n| format!("{{\"text\":\"row {} {n}\"}}\n", n * 7919 % 1_000_003))
         .collect::<String>();
     let gz = gzipped(text.as_bytes());
@@ -239,7 +237,9 @@ fn truncated_files_are_named_with_the_offset() {
         let (documents, counts) = read(&desk, &keep).unwrap();
         assert!(
             documents.len() > 1000 && counts.skipped[0].reason.contains("cut short"),
-            "{name}"
+            "{name}: {} documents, {:?}",
+            documents.len(),
+            counts.skipped
         );
     }
 }
