@@ -13,8 +13,8 @@ use crate::remark;
 use crate::sources::Sources;
 
 /// The stages as they are shown.
-pub(crate) const STAGES: [&str; 9] =
-    ["world", "data", "tokenizer", "shards", "pretrain", "finetune", "align", "evaluate", "gate"];
+pub(crate) const STAGES: [&str; 10] =
+    ["scope", "world", "data", "tokenizer", "shards", "pretrain", "finetune", "align", "evaluate", "gate"];
 
 /// Raises a model by a recipe, through all stages.
 ///

@@ -67,9 +67,9 @@ fn a_corrected_answer_is_given_rightly_by_the_next_generation() {
     let recipe = tiny().display().to_string();
     // A strong pull towards corrections: eight of them must outweigh a tiny model's habits.
     let settings = [
-        "--set", "align.feedback_repeats=40",
-        "--set", "align.learning_rate=4e-3",
-        "--set", "align.supervised_weight=1.0",
+        "--set", "align.feedback_repeats=150",
+        "--set", "align.learning_rate=5e-3",
+        "--set", "align.supervised_weight=3.0",
         "--set", "gate.metric=corrections_learned",
         "--set", "gate.guards=[]",
     ];

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 
 use super::serve;
 use crate::context::Context;
+use crate::display::Mark;
 use crate::journal::Journal;
 use crate::life::{self, Upbringing, STAGES};
 use crate::output::Output;
@@ -89,10 +90,12 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
     let store = context.store()?;
     let _lock = artifact::Lock::acquire(&store.home().join("locks").join(format!("run-{}", recipe.name)))?;
     let display = context.display(&recipe.name, &STAGES);
+    display.mark("scope", Mark::Running, "");
     let plan = plan::make(&recipe, &store, context, display.progress())?;
     if !arguments.over_budget {
-        plan.check(&recipe)?;
+        plan.check(&recipe).inspect_err(|_| display.mark("scope", Mark::Failed, "over budget"))?;
     }
+    display.mark("scope", Mark::Done, &plan.remark());
     display.planned(plan.seconds);
     let journal = Journal::open(display, &store)?;
     let mut upbringing = Upbringing { recipe: &recipe, sources: Sources::default(), store: &store, device: &context.device, journal };

@@ -4,6 +4,7 @@ use clap::Args;
 
 use super::run::Given;
 use crate::context::Context;
+use crate::display::Mark;
 use crate::output::Output;
 use crate::plan;
 use crate::recipe::Choice;
@@ -26,7 +27,9 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
     let recipe = arguments.choice.resolve(arguments.given.layer())?;
     let store = context.store()?;
     let display = context.display("scope", &["scope"]);
+    display.mark("scope", Mark::Running, "");
     let plans = plan::neighbours(&recipe, &store, context, display.progress())?;
+    display.mark("scope", Mark::Done, "");
     display.finish();
     Ok(Output::new(plans.to_text(&recipe), plans.to_json(&recipe)))
 }

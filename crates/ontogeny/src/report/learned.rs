@@ -10,14 +10,16 @@ const TONES: [&str; 4] = ["muted", "c", "a", "b"];
 
 pub(super) fn measures(report: &Report) -> String {
     let mut out = String::new();
-    for measure in &report.measures {
-        let _ = write!(
-            out,
-            "<div class=\"card\"><h3>{}</h3>\n<p class=\"lead\">{}</p>\n{}</div>\n",
-            escape(&measure.name),
-            escape(&measure.meaning),
-            one(measure)
-        );
+    let card = |measure: &Measure| {
+        let (name, meaning) = (escape(&measure.name), escape(&measure.meaning));
+        format!("<div class=\"card\"><h3>{name}</h3>\n<p class=\"lead\">{meaning}</p>\n{}</div>\n", one(measure))
+    };
+    // What the model is for comes first and large, the rest side by side.
+    if let Some((first, rest)) = report.measures.split_first() {
+        out.push_str(&card(first));
+        if !rest.is_empty() {
+            let _ = write!(out, "<div class=\"grid compact\">\n{}</div>\n", rest.iter().map(card).collect::<String>());
+        }
     }
     if !report.kinds.rows.is_empty() {
         let mut heads = vec!["Kind of question", "n"];

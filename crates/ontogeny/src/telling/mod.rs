@@ -5,7 +5,7 @@ mod ending;
 
 use artifact::{Artifact, Store};
 use data::{Shards, Split};
-use eval::{Interval, Metric, evaluate::Row};
+use eval::{Interval, Metric, Row};
 use serde_json::Value;
 
 pub(crate) use ending::{ending, summary};
@@ -235,6 +235,8 @@ fn kinds(story: &Story<'_>) -> Kinds {
 }
 
 fn answers(story: &Story<'_>) -> Vec<Answer> {
+    /// Answers shown of each sort.
+    const EACH: usize = 6;
     let examples = story.row().map(|row| row.examples.as_slice()).unwrap_or_default();
     let answer = |judged: &eval::answers::Judged| Answer {
         kind: judged.kind.clone(),
@@ -243,7 +245,8 @@ fn answers(story: &Story<'_>) -> Vec<Answer> {
         said: judged.answer.clone(),
         right: judged.grade.correct,
     };
-    examples.iter().map(answer).collect()
+    let some = |right: bool| examples.iter().filter(move |judged| judged.grade.correct == right).take(EACH);
+    some(true).chain(some(false)).map(answer).collect()
 }
 
 fn verdict(story: &Story<'_>) -> Option<Verdict> {
