@@ -35,7 +35,9 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
         let mut all = BTreeSet::from(["artifact"]);
         for used in *uses {
             // The table is in the order of the arrows: what is used stands above.
-            let below = allowed.get(used).unwrap_or_else(|| panic!("`{used}` stands below `{room}`"));
+            let below = allowed
+                .get(used)
+                .unwrap_or_else(|| panic!("`{used}` stands below `{room}`"));
             all.extend(below.iter().copied());
             all.insert(used);
         }
@@ -59,9 +61,13 @@ fn members() -> BTreeMap<String, [BTreeSet<String>; 2]> {
         .into_iter()
         .map(|package| {
             let mut uses = [BTreeSet::new(), BTreeSet::new()];
-            let local = package.dependencies.iter().filter(|dependency| dependency.path.is_some());
+            let local = package
+                .dependencies
+                .iter()
+                .filter(|dependency| dependency.path.is_some());
             for dependency in local.filter(|dependency| dependency.name != OPEN) {
-                uses[usize::from(dependency.kind == DependencyKind::Development)].insert(dependency.name.clone());
+                uses[usize::from(dependency.kind == DependencyKind::Development)]
+                    .insert(dependency.name.clone());
             }
             (package.name.to_string(), uses)
         })
@@ -75,21 +81,36 @@ fn every_room_uses_only_what_stands_above_it() {
         if BESIDE.contains(&member.as_str()) || member == OPEN {
             continue;
         }
-        let open = allowed.get(member.as_str()).unwrap_or_else(|| panic!("`{member}` is not in the table of rooms"));
+        let open = allowed
+            .get(member.as_str())
+            .unwrap_or_else(|| panic!("`{member}` is not in the table of rooms"));
         for used in uses {
-            assert!(open.contains(used.as_str()), "`{member}` may not use `{used}`; it may use {open:?}");
+            assert!(
+                open.contains(used.as_str()),
+                "`{member}` may not use `{used}`; it may use {open:?}"
+            );
         }
     }
 }
 
 #[test]
 fn tests_too_use_no_room_below_their_own() {
-    let order: Vec<&str> = ROOMS.iter().map(|(room, _)| *room).chain([BINARY]).collect();
+    let order: Vec<&str> = ROOMS
+        .iter()
+        .map(|(room, _)| *room)
+        .chain([BINARY])
+        .collect();
     let place = |room: &str| order.iter().position(|one| *one == room);
     for (member, [_, used_by_tests]) in members() {
         for used in used_by_tests {
-            assert!(place(&used) <= place(&member), "the tests of `{member}` may not use `{used}`");
-            assert!(!BESIDE.contains(&used.as_str()), "the tests of `{member}` may not use `{used}`");
+            assert!(
+                place(&used) <= place(&member),
+                "the tests of `{member}` may not use `{used}`"
+            );
+            assert!(
+                !BESIDE.contains(&used.as_str()),
+                "the tests of `{member}` may not use `{used}`"
+            );
         }
     }
 }
@@ -99,7 +120,10 @@ fn the_allowed_arrows_make_no_circle() {
     for (room, open) in allowed() {
         assert!(!open.contains(room), "`{room}` would use itself");
         for used in &open {
-            assert!(!allowed()[used].contains(room), "`{room}` and `{used}` would use each other");
+            assert!(
+                !allowed()[used].contains(room),
+                "`{room}` and `{used}` would use each other"
+            );
         }
     }
 }

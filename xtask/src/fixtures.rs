@@ -14,11 +14,20 @@ pub(crate) fn run(only: Option<&str>) -> anyhow::Result<()> {
         .with_context(|| format!("cannot list {}", folder.display()))?
         .filter_map(|entry| Some(entry.ok()?.path()))
         .filter(|path| path.extension().is_some_and(|extension| extension == "py"))
-        .filter(|path| only.is_none_or(|only| path.file_stem().is_some_and(|stem| stem.to_string_lossy().contains(only))))
+        .filter(|path| {
+            only.is_none_or(|only| {
+                path.file_stem()
+                    .is_some_and(|stem| stem.to_string_lossy().contains(only))
+            })
+        })
         .collect();
     scripts.sort();
     if scripts.is_empty() {
-        bail!("no generator in {} fits {}", folder.display(), only.unwrap_or("*"));
+        bail!(
+            "no generator in {} fits {}",
+            folder.display(),
+            only.unwrap_or("*")
+        );
     }
     let python = python::with_torch()?;
     for script in scripts {
@@ -27,4 +36,3 @@ pub(crate) fn run(only: Option<&str>) -> anyhow::Result<()> {
     }
     Ok(())
 }
-

@@ -35,14 +35,23 @@ pub(crate) enum Peer {
 ///
 /// # Errors
 /// A run fails, or the two differ by more than the tolerance.
+#[expect(clippy::print_stdout, reason = "the table is the result")]
 pub(crate) fn run(peer: &Peer) -> anyhow::Result<()> {
-    let Peer::Pretrain { dump, recipe, data, settings } = peer;
+    let Peer::Pretrain {
+        dump,
+        recipe,
+        data,
+        settings,
+    } = peer;
     let python = python::with_torch()?;
     let ours = ours(dump, recipe.as_deref(), data, settings)?;
     let theirs = theirs(&python, dump)?;
     let name = "validation_bits_per_byte";
     let [mine, other] = [number(&ours, name)?, number(&theirs, name)?];
-    println!("{:<12} {:>14} {:>10} {:>10} {:>8}", "engine", "bits per byte", "loss", "tokens/s", "seconds");
+    println!(
+        "{:<12} {:>14} {:>10} {:>10} {:>8}",
+        "engine", "bits per byte", "loss", "tokens/s", "seconds"
+    );
     for (engine, run) in [("ontogeny", &ours), ("pytorch", &theirs)] {
         println!(
             "{engine:<12} {:>14.4} {:>10.4} {:>10.0} {:>8.1}",
@@ -52,7 +61,12 @@ pub(crate) fn run(peer: &Peer) -> anyhow::Result<()> {
             number(run, "seconds")?
         );
     }
-    println!("{} parameters, {} tokens; difference {:+.4}", theirs["parameters"], theirs["tokens"], mine - other);
+    println!(
+        "{} parameters, {} tokens; difference {:+.4}",
+        theirs["parameters"],
+        theirs["tokens"],
+        mine - other
+    );
     if (mine - other).abs() > TOLERANCE {
         bail!("the two differ by more than {TOLERANCE} bits per byte");
     }
@@ -60,9 +74,17 @@ pub(crate) fn run(peer: &Peer) -> anyhow::Result<()> {
 }
 
 /// Our run, which writes into `dump` what the peer reads.
-fn ours(dump: &Path, recipe: Option<&str>, data: &[PathBuf], settings: &[String]) -> anyhow::Result<Value> {
+fn ours(
+    dump: &Path,
+    recipe: Option<&str>,
+    data: &[PathBuf],
+    settings: &[String],
+) -> anyhow::Result<Value> {
     let mut command = cargo(&["run", "--release", "--", "pretrain", "--json"]);
-    command.args(recipe).arg("--dump-peer").arg(std::path::absolute(dump)?);
+    command
+        .args(recipe)
+        .arg("--dump-peer")
+        .arg(std::path::absolute(dump)?);
     for path in data {
         command.arg("--data").arg(std::path::absolute(path)?);
     }
@@ -75,13 +97,20 @@ fn ours(dump: &Path, recipe: Option<&str>, data: &[PathBuf], settings: &[String]
 /// The same work in PyTorch.
 fn theirs(python: &Path, dump: &Path) -> anyhow::Result<Value> {
     let script = root().join("peers/pretrain.py");
-    output(Command::new(python).arg(script).arg(std::path::absolute(dump)?))
+    output(
+        Command::new(python)
+            .arg(script)
+            .arg(std::path::absolute(dump)?),
+    )
 }
 
 /// What a command prints to stdout, as JSON; its stderr is shown as it comes.
 fn output(command: &mut Command) -> anyhow::Result<Value> {
     let shown = format!("{command:?}");
-    let output = command.stderr(Stdio::inherit()).output().with_context(|| format!("cannot start {shown}"))?;
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start {shown}"))?;
     let told = String::from_utf8_lossy(&output.stdout);
     if !output.status.success() {
         bail!("{shown} ended with {}: {}", output.status, told.trim());
@@ -90,5 +119,7 @@ fn output(command: &mut Command) -> anyhow::Result<Value> {
 }
 
 fn number(run: &Value, name: &str) -> anyhow::Result<f64> {
-    run[name].as_f64().with_context(|| format!("no number `{name}` in {run}"))
+    run[name]
+        .as_f64()
+        .with_context(|| format!("no number `{name}` in {run}"))
 }

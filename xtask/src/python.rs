@@ -18,14 +18,23 @@ pub(crate) fn with_torch() -> anyhow::Result<PathBuf> {
     let environment = cache()?.join("venv-peers");
     let python = environment.join("bin/python");
     let requirements = root().join(REQUIREMENTS);
-    let wanted = std::fs::read_to_string(&requirements).with_context(|| format!("cannot read {}", requirements.display()))?;
+    let wanted = std::fs::read_to_string(&requirements)
+        .with_context(|| format!("cannot read {}", requirements.display()))?;
     let stamp = environment.join("requirements.installed");
     if std::fs::read_to_string(&stamp).is_ok_and(|installed| installed == wanted) {
         return Ok(python);
     }
-    eprintln!("making {} (PyTorch is large, this takes minutes)", environment.display());
-    run(Command::new("python3").args(["-m", "venv"]).arg(&environment)).context("Python 3 with venv is needed")?;
-    run(Command::new(&python).args(["-m", "pip", "install", "--quiet", "--requirement"]).arg(&requirements))?;
+    eprintln!(
+        "making {} (PyTorch is large, this takes minutes)",
+        environment.display()
+    );
+    run(Command::new("python3")
+        .args(["-m", "venv"])
+        .arg(&environment))
+    .context("Python 3 with venv is needed")?;
+    run(Command::new(&python)
+        .args(["-m", "pip", "install", "--quiet", "--requirement"])
+        .arg(&requirements))?;
     std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
     Ok(python)
 }
@@ -37,6 +46,7 @@ fn cache() -> anyhow::Result<PathBuf> {
         .or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cache")))
         .context("neither XDG_CACHE_HOME nor HOME is set")?;
     let cache = base.join("ontogeny");
-    std::fs::create_dir_all(&cache).with_context(|| format!("cannot create {}", cache.display()))?;
+    std::fs::create_dir_all(&cache)
+        .with_context(|| format!("cannot create {}", cache.display()))?;
     Ok(cache)
 }

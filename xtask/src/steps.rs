@@ -24,7 +24,9 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
 /// It cannot be started or ends with another code than 0.
 pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
     let shown = format!("{command:?}");
-    let status = command.status().with_context(|| format!("cannot start {shown}"))?;
+    let status = command
+        .status()
+        .with_context(|| format!("cannot start {shown}"))?;
     if !status.success() {
         bail!("{shown} ended with {status}");
     }
@@ -43,7 +45,8 @@ impl Steps {
         eprintln!("── {name}");
         let started = Instant::now();
         let failure = work().err().map(|error| format!("{error:#}"));
-        self.done.push((name.to_owned(), started.elapsed().as_secs_f64(), failure));
+        self.done
+            .push((name.to_owned(), started.elapsed().as_secs_f64(), failure));
     }
 
     /// Notes a step that was left out, and why.
@@ -58,11 +61,21 @@ impl Steps {
     pub(crate) fn finish(self) -> anyhow::Result<()> {
         eprintln!();
         for (name, seconds, failure) in &self.done {
-            let outcome = failure.as_deref().map_or_else(|| "ok".to_owned(), |why| format!("FAILED: {why}"));
+            let outcome = failure
+                .as_deref()
+                .map_or_else(|| "ok".to_owned(), |why| format!("FAILED: {why}"));
             eprintln!("{name:<24} {seconds:>8.1} s  {outcome}");
         }
-        let failed: Vec<&str> =
-            self.done.iter().filter(|(_, _, failure)| failure.is_some()).map(|(name, ..)| name.as_str()).collect();
-        if failed.is_empty() { Ok(()) } else { bail!("failed: {}", failed.join(", ")) }
+        let failed: Vec<&str> = self
+            .done
+            .iter()
+            .filter(|(_, _, failure)| failure.is_some())
+            .map(|(name, ..)| name.as_str())
+            .collect();
+        if failed.is_empty() {
+            Ok(())
+        } else {
+            bail!("failed: {}", failed.join(", "))
+        }
     }
 }

@@ -84,13 +84,22 @@ pub(crate) fn complete(
         }
     }
     if asked.len() < answers.len() {
-        progress.note(format!("{} prompts do not fit the context and count as unanswered", answers.len() - asked.len()));
+        progress.note(format!(
+            "{} prompts do not fit the context and count as unanswered",
+            answers.len() - asked.len()
+        ));
     }
     let started = Instant::now();
     let completions = engine.generate_all(requests, progress)?;
     progress.check()?;
-    let tokens = completions.iter().map(|completion| completion.ids.len() as u64).sum();
-    let speed = Speed { tokens, seconds: started.elapsed().as_secs_f64() };
+    let tokens = completions
+        .iter()
+        .map(|completion| completion.ids.len() as u64)
+        .sum();
+    let speed = Speed {
+        tokens,
+        seconds: started.elapsed().as_secs_f64(),
+    };
     for (i, completion) in asked.into_iter().zip(completions) {
         answers[i] = completion.text.trim().to_owned();
     }
@@ -124,7 +133,11 @@ pub fn series(judged: &[Judged]) -> BTreeMap<Metric, Series> {
         if one.answerable {
             push(Metric::HeldOutAccuracy, one.grade.correct);
             push(Metric::NeedlessRefusals, one.grade.refused);
-            metrics.entry(Metric::TokenF1).or_default().0.insert(one.id.clone(), (one.grade.f1, 1.0));
+            metrics
+                .entry(Metric::TokenF1)
+                .or_default()
+                .0
+                .insert(one.id.clone(), (one.grade.f1, 1.0));
         } else {
             push(Metric::UnanswerableRefused, one.grade.refused);
         }
@@ -141,7 +154,10 @@ pub fn by_kind(judged: &[Judged]) -> BTreeMap<String, Interval> {
         *right += u64::from(one.grade.correct);
         *n += 1;
     }
-    counts.into_iter().map(|(kind, (right, n))| (kind.to_owned(), wilson(right, n))).collect()
+    counts
+        .into_iter()
+        .map(|(kind, (right, n))| (kind.to_owned(), wilson(right, n)))
+        .collect()
 }
 
 /// Up to `limit` examples, half of them wrong answers where there are so many, spread over the kinds.
@@ -149,9 +165,16 @@ pub fn by_kind(judged: &[Judged]) -> BTreeMap<String, Interval> {
 pub fn examples(judged: &[Judged], limit: usize) -> Vec<Judged> {
     let wrong = spread(judged.iter().filter(|one| !one.grade.correct));
     let right = spread(judged.iter().filter(|one| one.grade.correct));
-    let wrongs = wrong.len().min((limit / 2).max(limit.saturating_sub(right.len())));
+    let wrongs = wrong
+        .len()
+        .min((limit / 2).max(limit.saturating_sub(right.len())));
     let rights = limit - wrongs;
-    wrong.into_iter().take(wrongs).chain(right.into_iter().take(rights)).cloned().collect()
+    wrong
+        .into_iter()
+        .take(wrongs)
+        .chain(right.into_iter().take(rights))
+        .cloned()
+        .collect()
 }
 
 /// One of each kind, then a second of each, and so on.
@@ -176,11 +199,18 @@ mod tests {
     fn question(id: &str, kind: &str, reference: &str, answerable: bool) -> Question {
         Question {
             id: id.into(),
-            prompt: vec![Message { role: "user".into(), content: format!("{id}?") }],
+            prompt: vec![Message {
+                role: "user".into(),
+                content: format!("{id}?"),
+            }],
             reference: reference.into(),
             kind: kind.into(),
             answerable: Some(answerable),
-            expect: if answerable { vec![reference.into()] } else { Vec::new() },
+            expect: if answerable {
+                vec![reference.into()]
+            } else {
+                Vec::new()
+            },
             ..Question::default()
         }
     }
@@ -193,8 +223,18 @@ mod tests {
             question("d", "unknown", "I do not know", false),
             question("e", "unknown", "I do not know", false),
         ];
-        let answers = ["It is 7.", "It is 9.", "I do not know.", "I do not know.", "It is 7."];
-        judge(&questions, &answers.map(str::to_owned), &RefusalMarkers::default())
+        let answers = [
+            "It is 7.",
+            "It is 9.",
+            "I do not know.",
+            "I do not know.",
+            "It is 7.",
+        ];
+        judge(
+            &questions,
+            &answers.map(str::to_owned),
+            &RefusalMarkers::default(),
+        )
     }
 
     #[test]
@@ -202,7 +242,10 @@ mod tests {
         let metrics = series(&judged());
         let share = |metric| {
             let values = &metrics[&metric].0;
-            (values.values().map(|(value, _)| *value).sum::<f64>(), values.len())
+            (
+                values.values().map(|(value, _)| *value).sum::<f64>(),
+                values.len(),
+            )
         };
         assert_eq!(share(Metric::HeldOutAccuracy), (1.0, 3));
         assert_eq!(share(Metric::NeedlessRefusals), (1.0, 3));
@@ -212,7 +255,11 @@ mod tests {
 
     #[test]
     fn a_metric_without_items_is_left_out() {
-        let only = judge(&[question("a", "", "7", true)], &["7".to_owned()], &RefusalMarkers::default());
+        let only = judge(
+            &[question("a", "", "7", true)],
+            &["7".to_owned()],
+            &RefusalMarkers::default(),
+        );
         assert!(!series(&only).contains_key(&Metric::UnanswerableRefused));
     }
 
@@ -235,9 +282,15 @@ mod tests {
 
     #[test]
     fn examples_fill_up_with_what_there_is() {
-        let all_right: Vec<Judged> = judged().into_iter().filter(|one| one.grade.correct).collect();
+        let all_right: Vec<Judged> = judged()
+            .into_iter()
+            .filter(|one| one.grade.correct)
+            .collect();
         assert_eq!(examples(&all_right, 2).len(), 2);
-        let all_wrong: Vec<Judged> = judged().into_iter().filter(|one| !one.grade.correct).collect();
+        let all_wrong: Vec<Judged> = judged()
+            .into_iter()
+            .filter(|one| !one.grade.correct)
+            .collect();
         assert_eq!(examples(&all_wrong, 3).len(), 3);
     }
 }

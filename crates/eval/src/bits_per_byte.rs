@@ -32,7 +32,12 @@ pub struct Text {
 ///
 /// # Errors
 /// A document cannot be read or decoded.
-pub fn validation_texts(shards: &Shards, tokenizer: &Tokenizer, limit: usize, seed: Seed) -> Result<Vec<Text>> {
+pub fn validation_texts(
+    shards: &Shards,
+    tokenizer: &Tokenizer,
+    limit: usize,
+    seed: Seed,
+) -> Result<Vec<Text>> {
     let split = shards.split(Split::Validation);
     let chosen = choose(split.documents() as usize, limit, seed);
     let mut texts = Vec::with_capacity(chosen.len());
@@ -41,7 +46,10 @@ pub fn validation_texts(shards: &Shards, tokenizer: &Tokenizer, limit: usize, se
         if tokens.last() == Some(&tokenizer.end_of_text()) {
             tokens.pop();
         }
-        texts.push(Text { id: format!("validation document {i}"), text: tokenizer.decode(&tokens)? });
+        texts.push(Text {
+            id: format!("validation document {i}"),
+            text: tokenizer.decode(&tokens)?,
+        });
     }
     Ok(texts)
 }
@@ -69,13 +77,17 @@ pub fn measure(engine: &Engine, texts: &[Text], progress: &Progress) -> Result<S
     for batch in pending.chunks(BATCH) {
         progress.check()?;
         for (scores, owner) in engine.score(batch)?.iter().zip(&owners[done..]) {
-            bits[*owner] -= scores.iter().map(|&log_p| f64::from(log_p)).sum::<f64>() / std::f64::consts::LN_2;
+            bits[*owner] -=
+                scores.iter().map(|&log_p| f64::from(log_p)).sum::<f64>() / std::f64::consts::LN_2;
         }
         done += batch.len();
         progress.tick(done as u64, Some(pending.len() as u64), "windows");
     }
-    let items: BTreeMap<_, _> =
-        texts.iter().zip(bits).map(|(text, bits)| (text.id.clone(), (bits, text.text.len() as f64))).collect();
+    let items: BTreeMap<_, _> = texts
+        .iter()
+        .zip(bits)
+        .map(|(text, bits)| (text.id.clone(), (bits, text.text.len() as f64)))
+        .collect();
     Ok(Series(items))
 }
 
@@ -111,7 +123,11 @@ mod tests {
     fn windows_share_their_border_token() {
         assert_eq!(
             windows(&[0, 1, 2, 3, 4, 5], 2),
-            vec![(vec![0], vec![1, 2]), (vec![2], vec![3, 4]), (vec![4], vec![5])]
+            vec![
+                (vec![0], vec![1, 2]),
+                (vec![2], vec![3, 4]),
+                (vec![4], vec![5])
+            ]
         );
     }
 

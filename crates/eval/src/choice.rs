@@ -17,7 +17,10 @@ pub(crate) fn choose(n: usize, limit: usize, seed: Seed) -> Vec<usize> {
 
 /// The chosen items of a list.
 pub(crate) fn choose_from<T: Clone>(items: &[T], limit: usize, seed: Seed) -> Vec<T> {
-    choose(items.len(), limit, seed).into_iter().map(|i| items[i].clone()).collect()
+    choose(items.len(), limit, seed)
+        .into_iter()
+        .map(|i| items[i].clone())
+        .collect()
 }
 
 #[cfg(test)]

@@ -56,7 +56,9 @@ pub enum Error {
         known: String,
     },
     /// Token shards do not say which tokenizer made them.
-    #[error("shards {shards} name no tokenizer among their inputs; make them again with `ontogeny run`")]
+    #[error(
+        "shards {shards} name no tokenizer among their inputs; make them again with `ontogeny run`"
+    )]
     NoTokenizer {
         /// Id of the shards.
         shards: String,

@@ -1,7 +1,6 @@
 //! The whole evaluation: every candidate on the same documents, questions and pairs, side by side, as one artifact.
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use artifact::{Artifact, Key, Progress, Seed, Store};
 use data::Shards;
@@ -14,11 +13,11 @@ use crate::answers::{self, Judged, Speed};
 use crate::bits_per_byte::{self, Text};
 use crate::choice::choose_from;
 use crate::error::{Error, Result};
-use crate::interval::Interval;
 use crate::metrics::RefusalMarkers;
 use crate::preference::{self, PairScores};
 use crate::prompting::{self, Prompting};
 use crate::question::{Pair, Question, read_pairs, read_questions};
+use crate::report::{Comparison, Evaluation, Row, write_json};
 use crate::scores::{Metric, Resampling, Scores};
 
 /// What an evaluation measures and how much of it.
@@ -70,16 +69,27 @@ impl Default for Config {
 impl Config {
     fn validate(&self) -> Result<()> {
         if self.max_answer_tokens == 0 {
-            return Err(Error::Setting { field: "max_answer_tokens", expected: "at least 1", got: "0".to_owned() });
+            return Err(Error::Setting {
+                field: "max_answer_tokens",
+                expected: "at least 1",
+                got: "0".to_owned(),
+            });
         }
         if self.resamples == 0 {
-            return Err(Error::Setting { field: "resamples", expected: "at least 1", got: "0".to_owned() });
+            return Err(Error::Setting {
+                field: "resamples",
+                expected: "at least 1",
+                got: "0".to_owned(),
+            });
         }
         Ok(())
     }
 
     fn resampling(&self) -> Resampling {
-        Resampling { seed: Seed(self.seed).derive("bootstrap"), resamples: self.resamples }
+        Resampling {
+            seed: Seed(self.seed).derive("bootstrap"),
+            resamples: self.resamples,
+        }
     }
 }
 
@@ -100,92 +110,6 @@ pub struct Inputs<'a> {
     pub corrections: Option<&'a Artifact>,
     /// Where the models run.
     pub device: &'a Device,
-}
-
-/// The content of `evaluation.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Evaluation {
-    /// One row for each candidate, and for each way of prompting one.
-    pub candidates: Vec<Row>,
-    /// Every candidate against the one before it, on the same items.
-    pub comparisons: Vec<Comparison>,
-}
-
-/// One row of the table.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Row {
-    /// The candidate's label; for prompting `LABEL, N-shot`.
-    pub label: String,
-    /// Artifact id of the model.
-    pub model: String,
-    /// Solved examples in the prompt; none for a candidate asked through the chat template.
-    pub shots: Option<usize>,
-    /// Solved examples that fitted the context, on average.
-    pub mean_shots: Option<f64>,
-    /// Every metric with its 95 % interval.
-    pub metrics: BTreeMap<Metric, Interval>,
-    /// Share answered right by kind of question.
-    pub kinds: BTreeMap<String, Interval>,
-    /// Mean implicit reward margin against the reference, in nats.
-    pub reward_margin: Option<f64>,
-    /// Answers, wrong ones first.
-    pub examples: Vec<Judged>,
-}
-
-/// The difference of two candidates on one metric.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Comparison {
-    /// The later candidate.
-    pub candidate: String,
-    /// The earlier one.
-    pub against: String,
-    /// The metric.
-    pub metric: Metric,
-    /// Candidate minus the other, with its paired 95 % interval.
-    pub difference: Interval,
-    /// True when the interval excludes zero.
-    pub beyond_noise: bool,
-}
-
-impl Evaluation {
-    /// Reads `evaluation.json` of an artifact of kind "evaluation".
-    ///
-    /// # Errors
-    /// The file cannot be read or holds something else.
-    pub fn read(artifact: &Artifact) -> Result<Self> {
-        read_json(&artifact.file("evaluation.json"), "an evaluation")
-    }
-
-    /// The row of that label.
-    #[must_use]
-    pub fn row(&self, label: &str) -> Option<&Row> {
-        self.candidates.iter().find(|row| row.label == label)
-    }
-}
-
-/// The item-by-item scores of every row of an evaluation artifact, as the gate compares them.
-///
-/// # Errors
-/// The file cannot be read or holds something else.
-pub fn read_scores(artifact: &Artifact) -> Result<Vec<Scores>> {
-    read_json(&artifact.file("scores.json"), "scores")
-}
-
-/// The scores of one candidate.
-///
-/// # Errors
-/// The file cannot be read, or no candidate has that label.
-pub fn scores_of(artifact: &Artifact, label: &str) -> Result<Scores> {
-    let all = read_scores(artifact)?;
-    let known = all.iter().map(|scores| scores.label.as_str()).collect::<Vec<_>>().join(", ");
-    all.into_iter()
-        .find(|scores| scores.label == label)
-        .ok_or_else(|| Error::UnknownCandidate { label: label.to_owned(), known })
-}
-
-fn read_json<T: serde::de::DeserializeOwned>(path: &Path, expected: &'static str) -> Result<T> {
-    let bytes = std::fs::read(path).map_err(|source| Error::Read { path: path.to_owned(), source })?;
-    serde_json::from_slice(&bytes).map_err(|source| Error::Content { path: path.to_owned(), expected, source })
 }
 
 /// Everything the candidates are measured on, read once.
@@ -209,7 +133,12 @@ struct Measured {
 ///
 /// # Errors
 /// An input cannot be read, a candidate is not a model, a model fails, or the user interrupts.
-pub fn run(config: &Config, inputs: Inputs<'_>, store: &Store, progress: &Progress) -> Result<Artifact> {
+pub fn run(
+    config: &Config,
+    inputs: Inputs<'_>,
+    store: &Store,
+    progress: &Progress,
+) -> Result<Artifact> {
     config.validate()?;
     if inputs.candidates.is_empty() {
         return Err(Error::NoCandidates);
@@ -226,7 +155,15 @@ pub fn run(config: &Config, inputs: Inputs<'_>, store: &Store, progress: &Progre
     for (label, model) in inputs.candidates {
         progress.note(format!("evaluating {label}"));
         let engine = engine(model, inputs.device)?;
-        measured.extend(candidate(config, label, model, &engine, &material, inputs.reference.zip(reference.as_ref()), progress)?);
+        measured.extend(candidate(
+            config,
+            label,
+            model,
+            &engine,
+            &material,
+            inputs.reference.zip(reference.as_ref()),
+            progress,
+        )?);
     }
     let evaluation = Evaluation {
         comparisons: comparisons(config, &measured),
@@ -236,16 +173,28 @@ pub fn run(config: &Config, inputs: Inputs<'_>, store: &Store, progress: &Progre
     write_json(&draft.path().join("evaluation.json"), &evaluation)?;
     write_json(&draft.path().join("scores.json"), &scores)?;
 
-    let rows: BTreeMap<&str, _> = measured.iter().map(|one| (one.row.label.as_str(), &one.row.metrics)).collect();
-    let speeds: BTreeMap<&str, _> = measured.iter().map(|one| (one.row.label.as_str(), one.speed)).collect();
-    Ok(draft.commit(serde_json::json!({ "candidates": rows }), serde_json::json!({ "speed": speeds }))?)
+    let rows: BTreeMap<&str, _> = measured
+        .iter()
+        .map(|one| (one.row.label.as_str(), &one.row.metrics))
+        .collect();
+    let speeds: BTreeMap<&str, _> = measured
+        .iter()
+        .map(|one| (one.row.label.as_str(), one.speed))
+        .collect();
+    Ok(draft.commit(
+        serde_json::json!({ "candidates": rows }),
+        serde_json::json!({ "speed": speeds }),
+    )?)
 }
 
 fn key(config: &Config, inputs: &Inputs<'_>) -> Result<Key> {
     let mut key = Key::new("evaluation", config).seed("evaluation", Seed(config.seed));
     for (label, model) in inputs.candidates {
         if model.manifest.kind != "model" {
-            return Err(Error::NotAModel { label: label.clone(), got: model.manifest.kind.clone() });
+            return Err(Error::NotAModel {
+                label: label.clone(),
+                got: model.manifest.kind.clone(),
+            });
         }
         key = key.input(format!("candidate {label}"), model);
     }
@@ -256,10 +205,12 @@ fn key(config: &Config, inputs: &Inputs<'_>) -> Result<Key> {
         ("reference", inputs.reference),
         ("corrections", inputs.corrections),
     ];
-    Ok(optional.into_iter().fold(key, |key, (role, input)| match input {
-        Some(input) => key.input(role, input),
-        None => key,
-    }))
+    Ok(optional
+        .into_iter()
+        .fold(key, |key, (role, input)| match input {
+            Some(input) => key.input(role, input),
+            None => key,
+        }))
 }
 
 fn material(config: &Config, inputs: &Inputs<'_>, store: &Store) -> Result<Material> {
@@ -268,26 +219,45 @@ fn material(config: &Config, inputs: &Inputs<'_>, store: &Store) -> Result<Mater
         Some(shards) => {
             let opened = Shards::open(&shards.path)?;
             let tokenizer = shards_tokenizer(shards, store)?;
-            bits_per_byte::validation_texts(&opened, &tokenizer, config.validation_documents, seed.derive("documents"))?
+            bits_per_byte::validation_texts(
+                &opened,
+                &tokenizer,
+                config.validation_documents,
+                seed.derive("documents"),
+            )?
         }
         None => Vec::new(),
     };
     let (solved, held_out) = match inputs.instructions {
-        Some(set) => (read_questions(&set.file("train.jsonl"))?, read_questions(&set.file("held_out.jsonl"))?),
+        Some(set) => (
+            read_questions(&set.file("train.jsonl"))?,
+            read_questions(&set.file("held_out.jsonl"))?,
+        ),
         None => (Vec::new(), Vec::new()),
     };
     let held_out = choose_from(&held_out, config.questions, seed.derive("questions"));
     let pairs = match inputs.preferences {
-        Some(set) => choose_from(&read_pairs(&set.file("held_out.jsonl"))?, config.pairs, seed.derive("pairs")),
+        Some(set) => choose_from(
+            &read_pairs(&set.file("held_out.jsonl"))?,
+            config.pairs,
+            seed.derive("pairs"),
+        ),
         None => Vec::new(),
     };
     let corrections = match inputs.corrections {
-        Some(set) => read_pairs(&set.file("train.jsonl"))?.into_iter().map(as_question).collect(),
+        Some(set) => read_pairs(&set.file("train.jsonl"))?
+            .into_iter()
+            .map(as_question)
+            .collect(),
         None => Vec::new(),
     };
     Ok(Material {
         texts,
-        prompted_questions: choose_from(&held_out, config.prompted_questions, seed.derive("prompted questions")),
+        prompted_questions: choose_from(
+            &held_out,
+            config.prompted_questions,
+            seed.derive("prompted questions"),
+        ),
         solved,
         questions: held_out,
         pairs,
@@ -297,22 +267,41 @@ fn material(config: &Config, inputs: &Inputs<'_>, store: &Store) -> Result<Mater
 
 /// A correction as a question: the chosen answer is the reference.
 fn as_question(pair: Pair) -> Question {
-    Question { id: pair.id, prompt: pair.prompt, reference: pair.chosen, ..Question::default() }
+    Question {
+        id: pair.id,
+        prompt: pair.prompt,
+        reference: pair.chosen,
+        ..Question::default()
+    }
 }
 
 /// The tokenizer that the shards' lineage names.
 fn shards_tokenizer(shards: &Artifact, store: &Store) -> Result<Tokenizer> {
-    let input = shards.manifest.inputs.iter().find(|input| input.role == "tokenizer");
-    let input = input.ok_or_else(|| Error::NoTokenizer { shards: shards.id.to_string() })?;
+    let input = shards
+        .manifest
+        .inputs
+        .iter()
+        .find(|input| input.role == "tokenizer");
+    let input = input.ok_or_else(|| Error::NoTokenizer {
+        shards: shards.id.to_string(),
+    })?;
     Ok(Tokenizer::load(&store.get(input.id.as_str())?.path)?)
 }
 
 fn engine(model: &Artifact, device: &Device) -> Result<Engine> {
-    Ok(Engine::start(hub::load(&model.path, model.id.as_str(), device)?))
+    Ok(Engine::start(hub::load(
+        &model.path,
+        model.id.as_str(),
+        device,
+    )?))
 }
 
 /// The reference's scores of the pairs, where both are given.
-fn reference_scores(inputs: &Inputs<'_>, material: &Material, progress: &Progress) -> Result<Option<PairScores>> {
+fn reference_scores(
+    inputs: &Inputs<'_>,
+    material: &Material,
+    progress: &Progress,
+) -> Result<Option<PairScores>> {
     match inputs.reference {
         Some(reference) if !material.pairs.is_empty() => {
             let engine = engine(reference, inputs.device)?;
@@ -332,15 +321,24 @@ fn candidate(
     reference: Option<(&Artifact, &PairScores)>,
     progress: &Progress,
 ) -> Result<Vec<Measured>> {
-    let mut scores = Scores { label: label.to_owned(), model: model.id.to_string(), ..Scores::default() };
+    let mut scores = Scores {
+        label: label.to_owned(),
+        model: model.id.to_string(),
+        ..Scores::default()
+    };
     if !material.texts.is_empty() {
-        scores.metrics.insert(Metric::BitsPerByte, bits_per_byte::measure(engine, &material.texts, progress)?);
+        scores.metrics.insert(
+            Metric::BitsPerByte,
+            bits_per_byte::measure(engine, &material.texts, progress)?,
+        );
     }
     if label == config.prompted {
         let mut rows = vec![measured(config, scores, &[], Speed::default())];
         if !material.prompted_questions.is_empty() {
             for &shots in &config.shots {
-                rows.push(prompted(config, label, model, engine, material, shots, progress)?);
+                rows.push(prompted(
+                    config, label, model, engine, material, shots, progress,
+                )?);
             }
         }
         return Ok(rows);
@@ -348,23 +346,43 @@ fn candidate(
     let mut judged = Vec::new();
     let mut speed = Speed::default();
     if !material.questions.is_empty() {
-        let (given, timed) = answers::ask(engine, &material.questions, config.max_answer_tokens, progress)?;
+        let (given, timed) = answers::ask(
+            engine,
+            &material.questions,
+            config.max_answer_tokens,
+            progress,
+        )?;
         judged = answers::judge(&material.questions, &given, &config.refusal_markers);
         speed = timed;
         scores.metrics.extend(answers::series(&judged));
     }
     if !material.corrections.is_empty() {
-        let (given, _) = answers::ask(engine, &material.corrections, config.max_answer_tokens, progress)?;
+        let (given, _) = answers::ask(
+            engine,
+            &material.corrections,
+            config.max_answer_tokens,
+            progress,
+        )?;
         let learned = answers::judge(&material.corrections, &given, &config.refusal_markers);
-        let series = scores.metrics.entry(Metric::CorrectionsLearned).or_default();
-        learned.iter().for_each(|one| series.push(&one.id, one.grade.correct));
+        let series = scores
+            .metrics
+            .entry(Metric::CorrectionsLearned)
+            .or_default();
+        learned
+            .iter()
+            .for_each(|one| series.push(&one.id, one.grade.correct));
     }
     let mut reward_margin = None;
     if !material.pairs.is_empty() {
         let policy = preference::score(engine, &material.pairs, progress)?;
-        scores.metrics.insert(Metric::PreferenceLikelihood, preference::likelier(&policy));
+        scores
+            .metrics
+            .insert(Metric::PreferenceLikelihood, preference::likelier(&policy));
         if let Some((_, reference)) = reference.filter(|(artifact, _)| artifact.id != model.id) {
-            scores.metrics.insert(Metric::PreferenceWinRate, preference::wins(&policy, reference));
+            scores.metrics.insert(
+                Metric::PreferenceWinRate,
+                preference::wins(&policy, reference),
+            );
             reward_margin = Some(preference::mean_margin(&policy, reference));
         }
     }
@@ -388,8 +406,13 @@ fn prompted(
         seed: Seed(config.seed).derive("shots"),
         markers: &config.refusal_markers,
     };
-    let (outcome, speed) =
-        prompting::prompt(engine, &material.solved, &material.prompted_questions, &settings, progress)?;
+    let (outcome, speed) = prompting::prompt(
+        engine,
+        &material.solved,
+        &material.prompted_questions,
+        &settings,
+        progress,
+    )?;
     let scores = Scores {
         label: format!("{label}, {shots}-shot"),
         model: model.id.to_string(),
@@ -422,7 +445,8 @@ fn comparisons(config: &Config, measured: &[Measured]) -> Vec<Comparison> {
         let (against, candidate) = (&pair[0].scores, &pair[1].scores);
         for (&metric, series) in &candidate.metrics {
             let other = against.metrics.get(&metric);
-            let difference = other.and_then(|other| series.difference(other, metric, config.resampling()));
+            let difference =
+                other.and_then(|other| series.difference(other, metric, config.resampling()));
             found.extend(difference.map(|difference| Comparison {
                 candidate: candidate.label.clone(),
                 against: against.label.clone(),
@@ -433,9 +457,4 @@ fn comparisons(config: &Config, measured: &[Measured]) -> Vec<Comparison> {
         }
     }
     found
-}
-
-fn write_json(path: &Path, value: &impl Serialize) -> Result<()> {
-    let text = serde_json::to_string_pretty(value).expect("reports are plain data with string keys");
-    Ok(artifact::write_atomic(path, text.as_bytes())?)
 }

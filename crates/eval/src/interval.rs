@@ -41,17 +41,36 @@ impl Interval {
 #[must_use]
 pub fn wilson(successes: u64, n: u64) -> Interval {
     if n == 0 {
-        return Interval { value: 0.0, low: 0.0, high: 1.0, n };
+        return Interval {
+            value: 0.0,
+            low: 0.0,
+            high: 1.0,
+            n,
+        };
     }
     let count = n as f64;
     let value = successes as f64 / count;
     let z2 = Z * Z;
     let centre = (value + z2 / (2.0 * count)) / (1.0 + z2 / count);
-    let half = Z / (1.0 + z2 / count) * (value * (1.0 - value) / count + z2 / (4.0 * count * count)).sqrt();
+    let half = Z / (1.0 + z2 / count)
+        * (value * (1.0 - value) / count + z2 / (4.0 * count * count)).sqrt();
     // The ends are exact where rounding would leave 1e-17 beside them.
-    let low = if successes == 0 { 0.0 } else { (centre - half).max(0.0) };
-    let high = if successes == n { 1.0 } else { (centre + half).min(1.0) };
-    Interval { value, low, high, n }
+    let low = if successes == 0 {
+        0.0
+    } else {
+        (centre - half).max(0.0)
+    };
+    let high = if successes == n {
+        1.0
+    } else {
+        (centre + half).min(1.0)
+    };
+    Interval {
+        value,
+        low,
+        high,
+        n,
+    }
 }
 
 /// Percentile bootstrap of a mean; `resamples` draws with replacement, the same for the same seed.
@@ -64,7 +83,9 @@ pub fn bootstrap_mean(values: &[f64], seed: Seed, resamples: usize) -> Interval 
 /// Percentile bootstrap of a ratio of sums, Σ numerator / Σ denominator: bits over bytes, drawn by document.
 #[must_use]
 pub fn bootstrap_ratio(pairs: &[(f64, f64)], seed: Seed, resamples: usize) -> Interval {
-    resample(pairs.len(), seed, resamples, |drawn| ratio(drawn.map(|i| pairs[i])))
+    resample(pairs.len(), seed, resamples, |drawn| {
+        ratio(drawn.map(|i| pairs[i]))
+    })
 }
 
 /// Paired percentile bootstrap of the difference `candidate − incumbent` of two ratios of sums over the same items.
@@ -93,7 +114,12 @@ pub fn paired_bootstrap(
 pub fn paired_proportions(gained: u64, lost: u64, n: u64) -> Interval {
     let discordant = gained + lost;
     if n == 0 || discordant == 0 {
-        return Interval { value: 0.0, low: 0.0, high: 0.0, n };
+        return Interval {
+            value: 0.0,
+            low: 0.0,
+            high: 0.0,
+            n,
+        };
     }
     let scale = discordant as f64 / n as f64;
     let difference = |share: f64| (2.0 * share - 1.0) * scale;
@@ -124,7 +150,11 @@ fn clopper_pearson_low(k: u64, n: u64) -> f64 {
     // 60 halvings leave less than 1e-18 of the unit interval.
     for _ in 0..60 {
         let middle = f64::midpoint(low, high);
-        if upper_tail(k, n, middle) < TAIL { low = middle } else { high = middle }
+        if upper_tail(k, n, middle) < TAIL {
+            low = middle;
+        } else {
+            high = middle;
+        }
     }
     low
 }
@@ -153,7 +183,11 @@ fn upper_tail(k: u64, n: u64, p: f64) -> f64 {
 
 fn ratio(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
     let (numerator, denominator) = pairs.fold((0.0, 0.0), |(a, b), (x, y)| (a + x, b + y));
-    if denominator == 0.0 { 0.0 } else { numerator / denominator }
+    if denominator == 0.0 {
+        0.0
+    } else {
+        numerator / denominator
+    }
 }
 
 /// One statistic over all items and over `resamples` draws of them with replacement.
@@ -164,14 +198,25 @@ fn resample(
     statistic: impl Fn(&mut dyn Iterator<Item = usize>) -> f64,
 ) -> Interval {
     if n == 0 {
-        return Interval { value: 0.0, low: 0.0, high: 0.0, n: 0 };
+        return Interval {
+            value: 0.0,
+            low: 0.0,
+            high: 0.0,
+            n: 0,
+        };
     }
     let value = statistic(&mut (0..n));
     let mut rng: ChaCha8Rng = seed.rng();
-    let mut drawn: Vec<f64> =
-        (0..resamples.max(1)).map(|_| statistic(&mut (0..n).map(|_| rng.random_range(0..n)))).collect();
+    let mut drawn: Vec<f64> = (0..resamples.max(1))
+        .map(|_| statistic(&mut (0..n).map(|_| rng.random_range(0..n))))
+        .collect();
     drawn.sort_by(f64::total_cmp);
-    Interval { value, low: quantile(&drawn, TAIL), high: quantile(&drawn, 1.0 - TAIL), n: n as u64 }
+    Interval {
+        value,
+        low: quantile(&drawn, TAIL),
+        high: quantile(&drawn, 1.0 - TAIL),
+        n: n as u64,
+    }
 }
 
 /// Linear interpolation between order statistics of a sorted, non-empty slice.
@@ -194,9 +239,12 @@ mod tests {
     #[test]
     fn wilson_matches_published_values() {
         // Newcombe 1998, table I, method 3: 81/263, 15/148, 0/20, 1/29.
-        for (k, n, low, high) in
-            [(81, 263, 0.2553, 0.3662), (15, 148, 0.0624, 0.1605), (0, 20, 0.0, 0.1611), (1, 29, 0.0061, 0.1718)]
-        {
+        for (k, n, low, high) in [
+            (81, 263, 0.2553, 0.3662),
+            (15, 148, 0.0624, 0.1605),
+            (0, 20, 0.0, 0.1611),
+            (1, 29, 0.0061, 0.1718),
+        ] {
             let interval = wilson(k, n);
             close(interval.low, low);
             close(interval.high, high);
@@ -230,7 +278,10 @@ mod tests {
     #[test]
     fn no_disagreement_is_no_difference() {
         let interval = paired_proportions(0, 0, 100);
-        assert_eq!((interval.value, interval.low, interval.high), (0.0, 0.0, 0.0));
+        assert_eq!(
+            (interval.value, interval.low, interval.high),
+            (0.0, 0.0, 0.0)
+        );
         assert!(!interval.excludes_zero());
     }
 
@@ -259,7 +310,10 @@ mod tests {
     fn pairing_sees_a_small_constant_gain() {
         // The documents differ far more than the candidates do: only the pairing shows the gain.
         let incumbent: Vec<(f64, f64)> = (0..100).map(|i| (f64::from(i), 10.0)).collect();
-        let candidate: Vec<(f64, f64)> = incumbent.iter().map(|&(bits, bytes)| (bits - 0.1, bytes)).collect();
+        let candidate: Vec<(f64, f64)> = incumbent
+            .iter()
+            .map(|&(bits, bytes)| (bits - 0.1, bytes))
+            .collect();
         let difference = paired_bootstrap(&candidate, &incumbent, Seed(3), 500);
         assert!(difference.high < 0.0, "{difference:?}");
     }

@@ -16,10 +16,12 @@ pub mod metrics;
 pub mod preference;
 pub mod prompting;
 pub mod question;
+mod report;
 mod scores;
 
 pub use error::{Error, Result};
-pub use evaluate::{Comparison, Config, Evaluation, Inputs, Row, read_scores, run, scores_of};
+pub use evaluate::{Config, Inputs, run};
 pub use gate::{Check, GateConfig, Verdict, gate};
 pub use interval::Interval;
+pub use report::{Comparison, Evaluation, Row, read_scores, scores_of};
 pub use scores::{Metric, Resampling, Scores, Series};

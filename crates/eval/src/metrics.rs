@@ -39,7 +39,9 @@ impl RefusalMarkers {
     #[must_use]
     pub fn refuses(&self, answer: &str) -> bool {
         let answer = normalise(answer);
-        self.0.iter().any(|marker| contains_words(&answer, &normalise(marker)))
+        self.0
+            .iter()
+            .any(|marker| contains_words(&answer, &normalise(marker)))
     }
 }
 
@@ -61,7 +63,12 @@ pub struct Grade {
 pub fn grade(question: &Question, answer: &str, markers: &RefusalMarkers) -> Grade {
     let refused = markers.refuses(answer);
     let reason = fault(question, answer, refused);
-    Grade { correct: reason.is_none(), refused, f1: token_f1(answer, &question.reference), reason: reason.unwrap_or_default() }
+    Grade {
+        correct: reason.is_none(),
+        refused,
+        f1: token_f1(answer, &question.reference),
+        reason: reason.unwrap_or_default(),
+    }
 }
 
 /// What is wrong with the answer, or nothing.
@@ -70,22 +77,38 @@ fn fault(question: &Question, answer: &str, refused: bool) -> Option<String> {
         return Some("the answer is empty".to_owned());
     }
     match question.answerable {
-        Some(false) if !refused => return Some("it answers a question that cannot be answered".to_owned()),
-        Some(true) if refused => return Some("it refuses a question that can be answered".to_owned()),
+        Some(false) if !refused => {
+            return Some("it answers a question that cannot be answered".to_owned());
+        }
+        Some(true) if refused => {
+            return Some("it refuses a question that can be answered".to_owned());
+        }
         _ => {}
     }
     let (given, wanted) = (normalise(answer), normalise(&question.reference));
-    let expect: Vec<String> = question.expect.iter().map(|phrase| normalise(phrase)).collect();
-    if let Some(missing) = expect.iter().position(|phrase| !contains_words(&given, phrase)) {
+    let expect: Vec<String> = question
+        .expect
+        .iter()
+        .map(|phrase| normalise(phrase))
+        .collect();
+    if let Some(missing) = expect
+        .iter()
+        .position(|phrase| !contains_words(&given, phrase))
+    {
         return Some(format!("it lacks `{}`", question.expect[missing]));
     }
     let spoils = |phrase: &String| {
         contains_words(&given, phrase) && !expect.iter().any(|e| contains_words(e, phrase))
     };
-    if let Some(phrase) = question.reject.iter().find(|phrase| spoils(&normalise(phrase))) {
+    if let Some(phrase) = question
+        .reject
+        .iter()
+        .find(|phrase| spoils(&normalise(phrase)))
+    {
         return Some(format!("it says `{phrase}`"));
     }
-    let keyed = !expect.is_empty() || !question.reject.is_empty() || question.answerable == Some(false);
+    let keyed =
+        !expect.is_empty() || !question.reject.is_empty() || question.answerable == Some(false);
     let agrees = match question.matching {
         Some(Matching::Exact) => given == wanted,
         Some(Matching::Fields) => fields(answer) == fields(&question.reference),
@@ -102,8 +125,15 @@ fn fault(question: &Question, answer: &str, refused: bool) -> Option<String> {
 /// punctuation.
 #[must_use]
 pub fn normalise(text: &str) -> String {
-    let joined = text.split_whitespace().collect::<Vec<_>>().join(" ").to_lowercase().replace('’', "'");
-    joined.trim_end_matches(['.', '!', '?', ',', ';', ':', ' ']).to_owned()
+    let joined = text
+        .split_whitespace()
+        .collect::<Vec<_>>()
+        .join(" ")
+        .to_lowercase()
+        .replace('’', "'");
+    joined
+        .trim_end_matches(['.', '!', '?', ',', ';', ':', ' '])
+        .to_owned()
 }
 
 /// True when `phrase` stands in `text` as whole words; both are normalised. An empty phrase never does.
@@ -114,7 +144,8 @@ pub fn normalise(text: &str) -> String {
 pub fn contains_words(text: &str, phrase: &str) -> bool {
     let wordy = |c: Option<char>| c.is_some_and(char::is_alphanumeric);
     let joins = |next: Option<char>, second: Option<char>| {
-        wordy(next) || (matches!(next, Some('.' | ',')) && second.is_some_and(|c| c.is_ascii_digit()))
+        wordy(next)
+            || (matches!(next, Some('.' | ',')) && second.is_some_and(|c| c.is_ascii_digit()))
     };
     !phrase.is_empty()
         && text.match_indices(phrase).any(|(at, _)| {
@@ -164,7 +195,9 @@ fn fields(text: &str) -> BTreeMap<String, String> {
         return object
             .iter()
             .map(|(name, value)| {
-                let value = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                let value = value
+                    .as_str()
+                    .map_or_else(|| value.to_string(), str::to_owned);
                 (normalise(name), normalise(&value))
             })
             .collect();
@@ -190,7 +223,11 @@ mod tests {
     }
 
     fn reference(reference: &str, matching: Matching) -> Question {
-        Question { reference: reference.to_owned(), matching: Some(matching), ..Question::default() }
+        Question {
+            reference: reference.to_owned(),
+            matching: Some(matching),
+            ..Question::default()
+        }
     }
 
     fn correct(question: &Question, answer: &str) -> bool {
@@ -223,7 +260,11 @@ mod tests {
             ("anything", "", false),
             ("", "anything", false),
         ] {
-            assert_eq!(contains_words(&normalise(text), &normalise(phrase)), stands, "{phrase} in {text}");
+            assert_eq!(
+                contains_words(&normalise(text), &normalise(phrase)),
+                stands,
+                "{phrase} in {text}"
+            );
         }
     }
 
@@ -239,19 +280,29 @@ mod tests {
     fn a_rejected_phrase_spoils_the_answer() {
         let question = question(&["Tern 300"], &["Gull 200"], Some(true));
         assert!(correct(&question, "Take the Tern 300."));
-        let graded = grade(&question, "Take the Tern 300 or the Gull 200.", &RefusalMarkers::default());
+        let graded = grade(
+            &question,
+            "Take the Tern 300 or the Gull 200.",
+            &RefusalMarkers::default(),
+        );
         assert!(!graded.correct);
         assert_eq!(graded.reason, "it says `Gull 200`");
     }
 
     #[test]
     fn a_rejected_phrase_inside_an_expected_one_does_not_count() {
-        assert!(correct(&question(&["not suitable"], &["suitable"], Some(true)), "It is not suitable."));
+        assert!(correct(
+            &question(&["not suitable"], &["suitable"], Some(true)),
+            "It is not suitable."
+        ));
     }
 
     #[test]
     fn rejection_is_by_whole_words() {
-        assert!(correct(&question(&["yes"], &["no"], Some(true)), "Yes, and nothing else."));
+        assert!(correct(
+            &question(&["yes"], &["no"], Some(true)),
+            "Yes, and nothing else."
+        ));
     }
 
     #[test]
@@ -259,19 +310,34 @@ mod tests {
         let refusal = "I’m sorry, I don't know that.";
         assert!(correct(&question(&[], &[], Some(false)), refusal));
         assert!(!correct(&question(&[], &[], Some(false)), "It costs 12."));
-        assert!(!correct(&question(&["12"], &[], Some(true)), "I don't know, maybe 12."));
+        assert!(!correct(
+            &question(&["12"], &[], Some(true)),
+            "I don't know, maybe 12."
+        ));
     }
 
     #[test]
     fn exact_match_after_normalisation() {
-        assert!(correct(&reference("Blue Fin", Matching::Exact), "blue fin."));
-        assert!(!correct(&reference("Blue Fin", Matching::Exact), "the blue fin"));
+        assert!(correct(
+            &reference("Blue Fin", Matching::Exact),
+            "blue fin."
+        ));
+        assert!(!correct(
+            &reference("Blue Fin", Matching::Exact),
+            "the blue fin"
+        ));
     }
 
     #[test]
     fn containment() {
-        assert!(correct(&reference("blue fin", Matching::Contains), "The Blue Fin, I think."));
-        assert!(!correct(&reference("blue fin", Matching::Contains), "The blue fins."));
+        assert!(correct(
+            &reference("blue fin", Matching::Contains),
+            "The Blue Fin, I think."
+        ));
+        assert!(!correct(
+            &reference("blue fin", Matching::Contains),
+            "The blue fins."
+        ));
     }
 
     #[test]
@@ -284,8 +350,14 @@ mod tests {
 
     #[test]
     fn a_choice_opens_the_answer() {
-        assert!(correct(&reference("refund", Matching::Choice), "Refund: the customer wants money back."));
-        assert!(!correct(&reference("refund", Matching::Choice), "Not a refund."));
+        assert!(correct(
+            &reference("refund", Matching::Choice),
+            "Refund: the customer wants money back."
+        ));
+        assert!(!correct(
+            &reference("refund", Matching::Choice),
+            "Not a refund."
+        ));
     }
 
     #[test]
@@ -301,7 +373,10 @@ mod tests {
 
     #[test]
     fn rows_that_name_no_comparison_are_compared_exactly() {
-        let question = Question { reference: "Blue Fin".to_owned(), ..Question::default() };
+        let question = Question {
+            reference: "Blue Fin".to_owned(),
+            ..Question::default()
+        };
         assert!(correct(&question, "blue fin"));
         assert!(!correct(&question, "blue"));
     }

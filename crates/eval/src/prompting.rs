@@ -54,8 +54,19 @@ pub fn prompt(
     }
     let (answers, speed) = complete(engine, prompts, &STOP, settings.max_tokens, progress)?;
     let judged = judge(questions, &answers, settings.markers);
-    let mean_shots = if questions.is_empty() { 0.0 } else { used as f64 / questions.len() as f64 };
-    Ok((Prompted { shots: settings.shots, mean_shots, judged }, speed))
+    let mean_shots = if questions.is_empty() {
+        0.0
+    } else {
+        used as f64 / questions.len() as f64
+    };
+    Ok((
+        Prompted {
+            shots: settings.shots,
+            mean_shots,
+            judged,
+        },
+        speed,
+    ))
 }
 
 /// How to prompt.
@@ -85,7 +96,12 @@ fn draw(solved: &[Question], shots: usize, seed: Seed) -> Vec<&Question> {
 }
 
 /// The prompt with as many of the examples as fit into `room` tokens, and their number.
-fn fit(tokenizer: &Tokenizer, drawn: &[&Question], question: &Question, room: usize) -> Result<(Vec<u32>, usize)> {
+fn fit(
+    tokenizer: &Tokenizer,
+    drawn: &[&Question],
+    question: &Question,
+    room: usize,
+) -> Result<(Vec<u32>, usize)> {
     for shots in (0..=drawn.len()).rev() {
         let mut tokens = vec![tokenizer.end_of_text()];
         tokens.extend(tokenizer.encode(&render(&drawn[..shots], question))?);
@@ -115,7 +131,7 @@ fn turns(text: &mut String, question: &Question) {
         let content = message.content.trim();
         let _ = match message.role.as_str() {
             "user" => write!(text, "Question: {content}\nAnswer: "),
-            "assistant" => write!(text, "{content}\n"),
+            "assistant" => writeln!(text, "{content}"),
             _ => write!(text, "{content}\n\n"),
         };
     }
@@ -127,32 +143,63 @@ mod tests {
     use tokenizer::Message;
 
     fn question(turns: &[(&str, &str)], reference: &str) -> Question {
-        let message = |(role, content): &(&str, &str)| Message { role: (*role).into(), content: (*content).into() };
-        Question { prompt: turns.iter().map(message).collect(), reference: reference.into(), ..Question::default() }
+        let message = |(role, content): &(&str, &str)| Message {
+            role: (*role).into(),
+            content: (*content).into(),
+        };
+        Question {
+            prompt: turns.iter().map(message).collect(),
+            reference: reference.into(),
+            ..Question::default()
+        }
     }
 
     #[test]
     fn zero_shots() {
-        assert_eq!(render(&[], &question(&[("user", "How deep?")], "30 m")), "Question: How deep?\nAnswer:");
+        assert_eq!(
+            render(&[], &question(&[("user", "How deep?")], "30 m")),
+            "Question: How deep?\nAnswer:"
+        );
     }
 
     #[test]
     fn one_shot() {
         let solved = question(&[("user", "How much?")], "12 euros");
         let text = render(&[&solved], &question(&[("user", "How deep?")], "30 m"));
-        assert_eq!(text, "Question: How much?\nAnswer: 12 euros\n\nQuestion: How deep?\nAnswer:");
+        assert_eq!(
+            text,
+            "Question: How much?\nAnswer: 12 euros\n\nQuestion: How deep?\nAnswer:"
+        );
     }
 
     #[test]
     fn a_conversation_keeps_its_turns() {
-        let asked = question(&[("system", "Be brief."), ("user", "A?"), ("assistant", "B."), ("user", "C?")], "D.");
-        assert_eq!(render(&[], &asked), "Be brief.\n\nQuestion: A?\nAnswer: B.\nQuestion: C?\nAnswer:");
+        let asked = question(
+            &[
+                ("system", "Be brief."),
+                ("user", "A?"),
+                ("assistant", "B."),
+                ("user", "C?"),
+            ],
+            "D.",
+        );
+        assert_eq!(
+            render(&[], &asked),
+            "Be brief.\n\nQuestion: A?\nAnswer: B.\nQuestion: C?\nAnswer:"
+        );
     }
 
     #[test]
     fn examples_are_distinct_and_repeatable() {
-        let solved: Vec<Question> = (0..10).map(|i| question(&[("user", "?")], &i.to_string())).collect();
-        let names = |seed| draw(&solved, 10, Seed(seed)).iter().map(|q| q.reference.clone()).collect::<Vec<_>>();
+        let solved: Vec<Question> = (0..10)
+            .map(|i| question(&[("user", "?")], &i.to_string()))
+            .collect();
+        let names = |seed| {
+            draw(&solved, 10, Seed(seed))
+                .iter()
+                .map(|q| q.reference.clone())
+                .collect::<Vec<_>>()
+        };
         let mut sorted = names(1);
         assert_eq!(sorted, names(1));
         assert_ne!(sorted, names(2));

@@ -47,7 +47,11 @@ impl Question {
     /// The last user turn: the question itself.
     #[must_use]
     pub fn text(&self) -> &str {
-        self.prompt.iter().rev().find(|message| message.role == "user").map_or("", |message| &message.content)
+        self.prompt
+            .iter()
+            .rev()
+            .find(|message| message.role == "user")
+            .map_or("", |message| &message.content)
     }
 
     /// True unless the row says that the question cannot be answered.
@@ -101,7 +105,11 @@ pub fn read_questions(path: &Path) -> Result<Vec<Question>> {
         let mut prompt = row.messages;
         let reference = match prompt.pop() {
             Some(last) if last.role == "assistant" && !prompt.is_empty() => last.content,
-            _ => return Err("the last message must be the assistant's, after at least one other".to_owned()),
+            _ => {
+                return Err(
+                    "the last message must be the assistant's, after at least one other".to_owned(),
+                );
+            }
         };
         Ok(Question {
             id: row.id.unwrap_or_else(|| format!("line {line}")),
@@ -135,7 +143,10 @@ fn read_rows<Row: serde::de::DeserializeOwned, Out>(
     path: &Path,
     make: impl Fn(Row, usize) -> std::result::Result<Out, String>,
 ) -> Result<Vec<Out>> {
-    let unreadable = |source| Error::Read { path: path.to_owned(), source };
+    let unreadable = |source| Error::Read {
+        path: path.to_owned(),
+        source,
+    };
     let file = std::fs::File::open(path).map_err(unreadable)?;
     let mut rows = Vec::new();
     for (i, line) in std::io::BufReader::new(file).lines().enumerate() {
@@ -147,7 +158,11 @@ fn read_rows<Row: serde::de::DeserializeOwned, Out>(
         let row = serde_json::from_str(&line)
             .map_err(|error| error.to_string())
             .and_then(|row| make(row, number))
-            .map_err(|reason| Error::Row { path: path.to_owned(), line: number, reason })?;
+            .map_err(|reason| Error::Row {
+                path: path.to_owned(),
+                line: number,
+                reason,
+            })?;
         rows.push(row);
     }
     Ok(rows)
@@ -171,43 +186,82 @@ mod tests {
         let questions = read_questions(file.path()).unwrap();
         assert_eq!(questions.len(), 1);
         let question = &questions[0];
-        assert_eq!((question.id.as_str(), question.text(), question.reference.as_str()), ("q1", "How many?", "7"));
-        assert_eq!((question.kind.as_str(), question.answerable), ("lookup", Some(true)));
+        assert_eq!(
+            (
+                question.id.as_str(),
+                question.text(),
+                question.reference.as_str()
+            ),
+            ("q1", "How many?", "7")
+        );
+        assert_eq!(
+            (question.kind.as_str(), question.answerable),
+            ("lookup", Some(true))
+        );
         assert_eq!(question.matching, Some(Matching::Contains));
-        assert_eq!((&question.expect[..], &question.reject[..]), (&["7".to_owned()][..], &["8".to_owned()][..]));
+        assert_eq!(
+            (&question.expect[..], &question.reject[..]),
+            (&["7".to_owned()][..], &["8".to_owned()][..])
+        );
     }
 
     #[test]
     fn a_bare_row_has_defaults() {
-        let file = file("\n{\"messages\":[{\"role\":\"user\",\"content\":\"?\"},{\"role\":\"assistant\",\"content\":\"!\"}]}\n");
+        let file = file(
+            "\n{\"messages\":[{\"role\":\"user\",\"content\":\"?\"},{\"role\":\"assistant\",\"content\":\"!\"}]}\n",
+        );
         let question = &read_questions(file.path()).unwrap()[0];
         assert_eq!(question.id, "line 2");
-        assert!(question.is_answerable() && question.kind.is_empty() && question.matching.is_none());
+        assert!(
+            question.is_answerable() && question.kind.is_empty() && question.matching.is_none()
+        );
     }
 
     #[test]
     fn a_row_without_an_answer_names_its_line() {
         let file = file("{\"messages\":[{\"role\":\"user\",\"content\":\"?\"}]}\n");
         let message = read_questions(file.path()).unwrap_err().to_string();
-        assert!(message.contains("line 1") && message.contains("assistant"), "{message}");
+        assert!(
+            message.contains("line 1") && message.contains("assistant"),
+            "{message}"
+        );
     }
 
     #[test]
     fn a_row_that_is_not_json_names_its_line() {
         let file = file("\n\nnonsense\n");
-        assert!(read_pairs(file.path()).unwrap_err().to_string().contains("line 3"));
+        assert!(
+            read_pairs(file.path())
+                .unwrap_err()
+                .to_string()
+                .contains("line 3")
+        );
     }
 
     #[test]
     fn a_pair() {
-        let file = file(r#"{"id":"p","prompt":[{"role":"user","content":"hi"}],"chosen":"a","rejected":"b"}"#);
+        let file = file(
+            r#"{"id":"p","prompt":[{"role":"user","content":"hi"}],"chosen":"a","rejected":"b"}"#,
+        );
         let pair = &read_pairs(file.path()).unwrap()[0];
-        assert_eq!((pair.id.as_str(), pair.chosen.as_str(), pair.rejected.as_str()), ("p", "a", "b"));
+        assert_eq!(
+            (
+                pair.id.as_str(),
+                pair.chosen.as_str(),
+                pair.rejected.as_str()
+            ),
+            ("p", "a", "b")
+        );
         assert_eq!(pair.prompt[0].content, "hi");
     }
 
     #[test]
     fn a_missing_file_is_named() {
-        assert!(read_questions(Path::new("/nowhere/x.jsonl")).unwrap_err().to_string().contains("/nowhere/x.jsonl"));
+        assert!(
+            read_questions(Path::new("/nowhere/x.jsonl"))
+                .unwrap_err()
+                .to_string()
+                .contains("/nowhere/x.jsonl")
+        );
     }
 }

@@ -83,14 +83,18 @@ pub struct Series(pub BTreeMap<String, (f64, f64)>);
 impl Series {
     /// Adds an item that counts as 1 or 0.
     pub fn push(&mut self, id: impl Into<String>, success: bool) {
-        self.0.insert(id.into(), (f64::from(u8::from(success)), 1.0));
+        self.0
+            .insert(id.into(), (f64::from(u8::from(success)), 1.0));
     }
 
     /// The value over all items with its 95 % interval: Wilson for proportions, bootstrap otherwise.
     #[must_use]
     pub fn interval(&self, metric: Metric, resampling: Resampling) -> Interval {
         if metric.is_proportion() {
-            return wilson(self.0.values().filter(|(value, _)| *value > 0.5).count() as u64, self.0.len() as u64);
+            return wilson(
+                self.0.values().filter(|(value, _)| *value > 0.5).count() as u64,
+                self.0.len() as u64,
+            );
         }
         let pairs: Vec<(f64, f64)> = self.0.values().copied().collect();
         bootstrap_ratio(&pairs, resampling.seed, resampling.resamples)
@@ -98,19 +102,39 @@ impl Series {
 
     /// `self − other` over the items both have, with its paired 95 % interval; nothing when they share no item.
     #[must_use]
-    pub fn difference(&self, other: &Self, metric: Metric, resampling: Resampling) -> Option<Interval> {
-        let (mine, theirs): (Vec<_>, Vec<_>) =
-            self.0.iter().filter_map(|(id, mine)| Some((*mine, *other.0.get(id)?))).unzip();
+    pub fn difference(
+        &self,
+        other: &Self,
+        metric: Metric,
+        resampling: Resampling,
+    ) -> Option<Interval> {
+        let (mine, theirs): (Vec<_>, Vec<_>) = self
+            .0
+            .iter()
+            .filter_map(|(id, mine)| Some((*mine, *other.0.get(id)?)))
+            .unzip();
         if mine.is_empty() {
             return None;
         }
         if metric.is_proportion() {
             let count = |test: fn(f64, f64) -> bool| {
-                mine.iter().zip(&theirs).filter(|((a, _), (b, _))| test(*a, *b)).count() as u64
+                mine.iter()
+                    .zip(&theirs)
+                    .filter(|((a, _), (b, _))| test(*a, *b))
+                    .count() as u64
             };
-            return Some(paired_proportions(count(|a, b| a > b), count(|a, b| a < b), mine.len() as u64));
+            return Some(paired_proportions(
+                count(|a, b| a > b),
+                count(|a, b| a < b),
+                mine.len() as u64,
+            ));
         }
-        Some(paired_bootstrap(&mine, &theirs, resampling.seed, resampling.resamples))
+        Some(paired_bootstrap(
+            &mine,
+            &theirs,
+            resampling.seed,
+            resampling.resamples,
+        ))
     }
 }
 
@@ -129,7 +153,10 @@ impl Scores {
     /// The table row: value and interval of every metric.
     #[must_use]
     pub fn summary(&self, resampling: Resampling) -> BTreeMap<Metric, Interval> {
-        self.metrics.iter().map(|(&metric, series)| (metric, series.interval(metric, resampling))).collect()
+        self.metrics
+            .iter()
+            .map(|(&metric, series)| (metric, series.interval(metric, resampling)))
+            .collect()
     }
 }
 
@@ -137,7 +164,10 @@ impl Scores {
 mod tests {
     use super::*;
 
-    const RESAMPLING: Resampling = Resampling { seed: Seed(1), resamples: 200 };
+    const RESAMPLING: Resampling = Resampling {
+        seed: Seed(1),
+        resamples: 200,
+    };
 
     fn series(values: &[(&str, bool)]) -> Series {
         let mut series = Series::default();
@@ -165,7 +195,8 @@ mod tests {
 
     #[test]
     fn a_proportion_gets_wilson() {
-        let interval = series(&[("a", true), ("b", true), ("c", false)]).interval(Metric::HeldOutAccuracy, RESAMPLING);
+        let interval = series(&[("a", true), ("b", true), ("c", false)])
+            .interval(Metric::HeldOutAccuracy, RESAMPLING);
         assert_eq!(interval, wilson(2, 3));
     }
 
@@ -173,19 +204,25 @@ mod tests {
     fn only_shared_items_are_compared() {
         let candidate = series(&[("a", true), ("b", true), ("only here", true)]);
         let incumbent = series(&[("a", false), ("b", true), ("only there", false)]);
-        let difference = candidate.difference(&incumbent, Metric::HeldOutAccuracy, RESAMPLING).unwrap();
+        let difference = candidate
+            .difference(&incumbent, Metric::HeldOutAccuracy, RESAMPLING)
+            .unwrap();
         assert_eq!((difference.value, difference.n), (0.5, 2));
     }
 
     #[test]
     fn nothing_shared_is_no_difference() {
-        let difference = series(&[("a", true)]).difference(&series(&[("b", true)]), Metric::TokenF1, RESAMPLING);
+        let difference =
+            series(&[("a", true)]).difference(&series(&[("b", true)]), Metric::TokenF1, RESAMPLING);
         assert_eq!(difference, None);
     }
 
     #[test]
     fn bits_per_byte_is_a_ratio_of_sums() {
-        let series = Series(BTreeMap::from([("a".into(), (10.0, 10.0)), ("b".into(), (90.0, 30.0))]));
+        let series = Series(BTreeMap::from([
+            ("a".into(), (10.0, 10.0)),
+            ("b".into(), (90.0, 30.0)),
+        ]));
         assert_eq!(series.interval(Metric::BitsPerByte, RESAMPLING).value, 2.5);
     }
 
@@ -194,7 +231,10 @@ mod tests {
         let scores = Scores {
             label: "base".into(),
             model: "0".repeat(64),
-            metrics: BTreeMap::from([(Metric::TokenF1, Series(BTreeMap::from([("q".into(), (0.25, 1.0))])))]),
+            metrics: BTreeMap::from([(
+                Metric::TokenF1,
+                Series(BTreeMap::from([("q".into(), (0.25, 1.0))])),
+            )]),
         };
         let text = serde_json::to_string(&scores).unwrap();
         assert_eq!(serde_json::from_str::<Scores>(&text).unwrap(), scores);
