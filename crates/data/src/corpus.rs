@@ -167,29 +167,67 @@ fn wrap(path: &Path, error: ParquetError) -> Error {
 pub fn documents(
     corpus: &Artifact,
 ) -> Result<impl Iterator<Item = Result<(Document, Split)>> + Send + use<>> {
+    let rows = table(corpus, "documents/", ["id", "text", "source", "split"])?;
+    Ok(rows.map(|row| {
+        let [id, text, source, split] = row?;
+        let split = if split == "validation" { Split::Validation } else { Split::Train };
+        Ok((Document { id, text, source }, split))
+    }))
+}
+
+/// A document that a filter dropped.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DroppedDocument {
+    /// The document as it was when it was dropped.
+    pub document: Document,
+    /// The filter that dropped it.
+    pub step: String,
+    /// Why.
+    pub reason: String,
+}
+
+/// The documents that the filters dropped from a corpus artifact, in order, streamed.
+///
+/// # Errors
+/// As [`documents`].
+pub fn dropped(
+    corpus: &Artifact,
+) -> Result<impl Iterator<Item = Result<DroppedDocument>> + Send + use<>> {
+    let rows = table(corpus, "dropped/", ["id", "text", "source", "step", "reason"])?;
+    Ok(rows.map(|row| {
+        let [id, text, source, step, reason] = row?;
+        Ok(DroppedDocument { document: Document { id, text, source }, step, reason })
+    }))
+}
+
+type Rows<const N: usize> = Box<dyn Iterator<Item = Result<[String; N]>> + Send>;
+
+/// The rows of the Parquet files whose names begin with `folder`; empty where a row has none.
+fn table<const N: usize>(
+    corpus: &Artifact,
+    folder: &str,
+    columns: [&'static str; N],
+) -> Result<impl Iterator<Item = Result<[String; N]>> + Send + use<N>> {
     if corpus.manifest.kind != "corpus" {
         return Err(Error::Kind {
             expected: "corpus",
             got: corpus.manifest.kind.clone(),
         });
     }
-    let inside = |name: &String| name.starts_with("documents/");
     let files: Vec<_> = corpus
         .manifest
         .files
         .keys()
-        .filter(|name| inside(name))
+        .filter(|name| name.starts_with(folder))
         .map(|name| corpus.file(name))
         .collect();
-    Ok(files.into_iter().flat_map(|path| match read_file(&path) {
+    Ok(files.into_iter().flat_map(move |path| match read_file(&path, columns) {
         Ok(rows) => rows,
         Err(error) => Box::new(std::iter::once(Err(error))),
     }))
 }
 
-type Rows = Box<dyn Iterator<Item = Result<(Document, Split)>> + Send>;
-
-fn read_file(path: &Path) -> Result<Rows> {
+fn read_file<const N: usize>(path: &Path, columns: [&'static str; N]) -> Result<Rows<N>> {
     let path = path.to_owned();
     let file = File::open(&path).map_err(Error::io("open", &path))?;
     let batches = ParquetRecordBatchReaderBuilder::try_new(file)
@@ -200,30 +238,8 @@ fn read_file(path: &Path) -> Result<Rows> {
             Ok(batch) => batch,
             Err(error) => return vec![Err(wrap(&path, ParquetError::from(error)))],
         };
-        let column = |name: &str| {
-            batch
-                .column_by_name(name)
-                .map(strings)
-                .unwrap_or_default()
-                .into_iter()
-        };
-        let rows = column("id")
-            .zip(column("text"))
-            .zip(column("source"))
-            .zip(column("split"));
-        rows.map(|(((id, text), source), split)| {
-            let split = if split.as_deref() == Some("validation") {
-                Split::Validation
-            } else {
-                Split::Train
-            };
-            let document = Document {
-                id: id.unwrap_or_default(),
-                text: text.unwrap_or_default(),
-                source: source.unwrap_or_default(),
-            };
-            Ok((document, split))
-        })
-        .collect()
+        let mut cells = columns.map(|name| batch.column_by_name(name).map(strings).unwrap_or_default().into_iter());
+        let row = |_| Ok(std::array::from_fn(|column| cells[column].next().flatten().unwrap_or_default()));
+        (0..batch.num_rows()).map(row).collect()
     })))
 }

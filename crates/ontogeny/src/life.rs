@@ -21,16 +21,22 @@ pub(crate) const STAGES: [&str; 10] =
 /// # Errors
 /// The first stage's that fails; what was finished before stays in the store.
 pub(crate) fn raise(upbringing: &mut Upbringing<'_>) -> anyhow::Result<Life> {
-    let read = data(upbringing)?; //                                             1. data
-    let pretrained = pretrain(upbringing, &read)?; //                            2. model selection, 3. pre-training
-    let finetuned = finetune(upbringing, &pretrained)?; //                       4. adaptation: instructions,
-    let aligned = align(upbringing, finetuned.as_ref())?; //                        then preferences
+    // 1. Data: documents, selected, cleaned, cut into tokens.
+    let read = data(upbringing)?;
+    // 2. Model selection and 3. pre-training: a size or an earlier model; the next token of the documents.
+    let pretrained = pretrain(upbringing, &read)?;
+    // 4. Adaptation: answers as instructions give them, then the better of two answers.
+    let finetuned = finetune(upbringing, &pretrained)?;
+    let aligned = align(upbringing, finetuned.as_ref())?;
+    // 5. Evaluation: all candidates side by side (prompting the base among them), and the gate.
+    // 6. Deployment: the gate moves the recipe's name, by which `serve` answers, or leaves it where it is.
     let mut models = vec![("base".to_owned(), pretrained)];
     models.extend(finetuned.map(|model| ("fine-tuned".to_owned(), model)));
     models.extend(aligned.map(|model| ("aligned".to_owned(), model)));
-    let judgement = judgement::judge(upbringing, &models, &read.shards)?; //     5. evaluation and gate, 6. deployment
-    Ok(Life { corpus: read.corpus, shards: read.shards, models, judgement }) // 7. feedback: ratings from here on are
-} //                                                                               taken in by the next run's `align`
+    let judgement = judgement::judge(upbringing, &models, &read.shards)?;
+    // 7. Feedback: ratings given from here on are taken in by the alignment of the next run.
+    Ok(Life { corpus: read.corpus, shards: read.shards, models, judgement })
+}
 
 /// Where a model is raised: the recipe, what it learns from, and where the results go.
 pub(crate) struct Upbringing<'a> {

@@ -1,5 +1,6 @@
 //! `ontogeny lineage`: from an answer or an artifact back to the documents, and forward to what was made of it.
 
+use artifact::Store;
 use artifact::lineage::trace;
 use clap::Args;
 use serde_json::json;
@@ -14,9 +15,10 @@ use crate::output::Output;
 Examples:
   ontogeny lineage quickstart           a model by its name
   ontogeny lineage 3f2a                 any artifact by the start of its id
-  ontogeny lineage chatcmpl-1b2c…       an answer that was served")]
+  ontogeny lineage chatcmpl-1b2c…       an answer that was served
+  ontogeny lineage 9e41…                a document, by its full id: which filter dropped it, and which models read it")]
 pub(crate) struct Arguments {
-    /// An artifact id or its unique prefix, a name, or the id of a served answer
+    /// An artifact id or its unique prefix, a name, or the id of a served answer or a document
     id: String,
 }
 
@@ -32,7 +34,13 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
         None => None,
     };
     let wanted = answer.as_ref().map_or(arguments.id.as_str(), |answer| answer.model.as_str());
-    let root = store.get(wanted)?;
+    let root = match store.get(wanted) {
+        Ok(root) => root,
+        Err(error) => match document(wanted, &store)? {
+            Some(output) => return Ok(output),
+            None => return Err(error.into()),
+        },
+    };
     let lineage = trace(&store, &root.id)?;
     let given = match &answers {
         Some(answers) if root.manifest.kind == "model" => answers.answers_of(root.id.as_str())?,
@@ -40,7 +48,7 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
     };
     let mut text = String::new();
     if let Some(answer) = &answer {
-        let prompt = answer.prompt.as_ref().map(|prompt| serde_json::to_string(prompt)).transpose()?;
+        let prompt = answer.prompt.as_ref().map(serde_json::to_string).transpose()?;
         text.push_str(&format!("answer {}\n", answer.id));
         text.push_str(&format!("  asked     {}\n", prompt.as_deref().unwrap_or("(not kept)")));
         text.push_str(&format!("  answered  {}\n", answer.text.as_deref().unwrap_or("(not kept)")));
@@ -60,4 +68,37 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
     }
     let json = json!({ "answer": answer, "lineage": lineage, "answers": given.len() });
     Ok(Output::new(text, json))
+}
+
+/// Characters shown of a document.
+const SHOWN: usize = 300;
+
+/// What became of the document with this id, in every corpus of the store; `None` where no corpus read it.
+fn document(id: &str, store: &Store) -> anyhow::Result<Option<Output>> {
+    let mut lines = Vec::new();
+    let mut fates = Vec::new();
+    for corpus in store.list()?.into_iter().filter(|artifact| artifact.manifest.kind == "corpus") {
+        let kept = data::corpus::documents(&corpus)?.find(|row| row.as_ref().is_ok_and(|(document, _)| document.id == id));
+        let (document, fate, json) = if let Some(row) = kept {
+            let (document, split) = row?;
+            let split = split.name();
+            (document, format!("kept, in the {split} split"), json!({ "corpus": corpus.id, "kept": true, "split": split }))
+        } else {
+            let lost = data::corpus::dropped(&corpus)?.find(|row| row.as_ref().is_ok_and(|lost| lost.document.id == id));
+            let Some(row) = lost else { continue };
+            let lost = row?;
+            let json = json!({ "corpus": corpus.id, "kept": false, "step": lost.step, "reason": lost.reason });
+            (lost.document, format!("dropped by {}: {}", lost.step, lost.reason), json)
+        };
+        if lines.is_empty() {
+            let text: String = document.text.chars().take(SHOWN).collect();
+            lines.push(format!("document {id}\n  from  {}\n  text  {}", document.source, text.replace('\n', "\n        ")));
+        }
+        lines.push(format!("corpus {}: {fate}", corpus.id.short()));
+        if json["kept"] == true {
+            lines.push(trace(store, &corpus.id)?.to_string().trim_end().to_owned());
+        }
+        fates.push(json);
+    }
+    Ok((!lines.is_empty()).then(|| Output::new(lines.join("\n"), json!({ "document": id, "corpora": fates }))))
 }

@@ -85,7 +85,10 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
     let recipe = arguments.choice.resolve(arguments.given.layer())?;
     if arguments.serve {
         // Minutes of work must not end at a port that is taken.
-        serve::check_bind(recipe.serve.bind)?;
+        serve::check_bind(recipe.serve.bind).map_err(|error| {
+            let hint = format!("stop the program that has it, or choose another port with --set serve.bind={}:PORT", recipe.serve.bind.ip());
+            anyhow::Error::new(Refusal { hint: Some(hint), ..crate::failure::refusal(&error) })
+        })?;
     }
     let store = context.store()?;
     let _lock = artifact::Lock::acquire(&store.home().join("locks").join(format!("run-{}", recipe.name)))?;

@@ -11,11 +11,11 @@ pub(super) fn plan(report: &Report) -> String {
     let mut out = String::new();
     if !report.plan.is_empty() {
         let rows: Vec<Vec<String>> = report.plan.iter().map(|row| row.to_vec()).collect();
-        let _ = write!(out, "<div class=\"card\">{}</div>\n", table(&["", "Planned", "Actual"], &rows));
+        let _ = writeln!(out, "<div class=\"card\">{}</div>", table(&["", "Planned", "Actual"], &rows));
     }
     if !report.stages.is_empty() {
         let rows: Vec<Vec<String>> = report.stages.iter().map(|row| row.to_vec()).collect();
-        let _ = write!(out, "<div class=\"card\">{}</div>\n", table(&["Stage", "What it made", "Time", "Artifact"], &rows));
+        let _ = writeln!(out, "<div class=\"card\">{}</div>", table(&["Stage", "What it made", "Time", "Artifact"], &rows));
     }
     out
 }

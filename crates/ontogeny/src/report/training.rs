@@ -75,7 +75,7 @@ fn smoothed(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
 pub(super) fn samples(report: &Report) -> String {
     let mut out = String::new();
     for stage in report.training.iter().filter(|stage| !stage.samples.is_empty()) {
-        let _ = write!(out, "<div class=\"card\"><h3>{}</h3>\n", escape(name(&stage.stage)));
+        let _ = writeln!(out, "<div class=\"card\"><h3>{}</h3>", escape(name(&stage.stage)));
         for (step, text) in spread(&stage.samples) {
             let _ = writeln!(
                 out,

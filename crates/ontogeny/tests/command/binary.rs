@@ -6,27 +6,27 @@ use std::process::{Command, Output, Stdio};
 use serde_json::Value;
 
 /// What a command ended with.
-pub struct Ended {
-    pub code: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Ended {
+    pub(crate) code: Option<i32>,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Ended {
     /// The one JSON object on stdout.
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr))
     }
 
     /// The same, when the command must have ended well.
-    pub fn ok(&self) -> Value {
+    pub(crate) fn ok(&self) -> Value {
         assert_eq!(self.code, Some(0), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
         self.json()
     }
 }
 
 /// The command with its home and arguments, not yet started.
-pub fn command(home: &Path, arguments: &[&str]) -> Command {
+pub(crate) fn command(home: &Path, arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_ontogeny"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ONTOGENY_")) {
         command.env_remove(name);
@@ -36,16 +36,17 @@ pub fn command(home: &Path, arguments: &[&str]) -> Command {
 }
 
 /// Runs the command to its end.
-pub fn run(home: &Path, arguments: &[&str]) -> Ended {
+pub(crate) fn run(home: &Path, arguments: &[&str]) -> Ended {
     ended(command(home, arguments).output().expect("the command starts"))
 }
 
-pub fn ended(output: Output) -> Ended {
+/// What an ended process left.
+pub(crate) fn ended(output: Output) -> Ended {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8 output");
     Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
 }
 
 /// The recipe of a model that is raised in seconds.
-pub fn tiny() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/tiny.toml")
+pub(crate) fn tiny() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/command/tiny.toml")
 }

@@ -1,8 +1,6 @@
 //! The words of `--help`, of every command.
 
-mod binary;
-
-use binary::run;
+use crate::binary::run;
 
 #[test]
 fn every_command_explains_itself() {

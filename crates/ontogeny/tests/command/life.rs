@@ -1,14 +1,12 @@
 //! A tiny model's whole life through the command: every stage, found again by the second run, reported, traced, and
 //! judged by the gate.
 
-mod binary;
-
 use std::path::Path;
 
-use binary::{command, run, tiny};
+use crate::binary::{command, run, tiny};
 use serde_json::Value;
 
-fn raise(home: &Path, more: &[&str]) -> binary::Ended {
+fn raise(home: &Path, more: &[&str]) -> crate::binary::Ended {
     let recipe = tiny().display().to_string();
     let mut arguments = vec!["run", &recipe, "--json"];
     arguments.extend(more);
@@ -81,18 +79,11 @@ fn a_life_is_lived_once_reported_traced_and_judged() {
 #[test]
 fn without_instructions_the_stages_that_need_them_are_said_to_be_skipped() {
     let home = tempfile::tempdir().expect("a folder");
-    let texts = home.path().join("texts");
-    std::fs::create_dir(&texts).expect("made");
-    let words = ["reef", "boat", "wind", "harbour", "turtle", "morning", "depth", "current", "guide", "air"];
-    for file in 0..40_usize {
-        let sentence = |line: usize| {
-            let word = |shift: usize| words[(file * 7 + line * 3 + shift * (file + 1)) % words.len()];
-            format!("On day {line} the {} and the {} were seen near the {} by the {} before the {} came.\n", word(1), word(2), word(4), word(5), word(8))
-        };
-        std::fs::write(texts.join(format!("{file}.txt")), (0..20).map(sentence).collect::<String>()).expect("written");
-    }
-    let texts = texts.display().to_string();
-    let ended = raise(home.path(), &["--data", &texts, "--set", "tokenizer.vocab_size=300", "--set", "data.validation_fraction=0.2"]);
+    let world = home.path().join("world");
+    let world = world.to_str().expect("UTF-8");
+    run(home.path(), &["data", "generate", "nursery", "--out", world, "--docs", "300", "--json"]).ok();
+    let texts = format!("{world}/documents");
+    let ended = raise(home.path(), &["--data", &texts, "--set", "data.validation_fraction=0.1"]);
     let story = ended.ok();
     let skipped: Vec<&str> = stages(&story).into_iter().filter(|(.., skipped)| *skipped).map(|(stage, ..)| stage).collect();
     assert_eq!(skipped, ["world", "finetune", "align"]);
@@ -125,7 +116,7 @@ fn ctrl_c_saves_the_work_and_the_next_run_ends_in_the_same_bits() {
     std::thread::sleep(std::time::Duration::from_millis(300));
     let status = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().expect("kill");
     assert!(status.success());
-    let ended = binary::ended(child.wait_with_output().expect("ends"));
+    let ended = crate::binary::ended(child.wait_with_output().expect("ends"));
     assert_eq!(ended.code, Some(130), "{}", ended.stderr);
     assert!(ended.stderr.contains("run the same command again"), "{}", ended.stderr);
 

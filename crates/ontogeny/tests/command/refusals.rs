@@ -1,11 +1,9 @@
 //! Everything that must be refused well: one clear message with its remedy, the right exit code, nothing lost.
 
-mod binary;
-
 use std::io::Write as _;
 use std::path::Path;
 
-use binary::{Ended, command, ended, run, tiny};
+use crate::binary::{Ended, command, ended, run, tiny};
 
 /// Exit code and stderr, with what differs between machines written as names.
 fn told(ended: &Ended, home: &Path) -> String {

@@ -1,13 +1,11 @@
 //! The loop through the HTTP API: answered wrongly, rated down with a correction, answered rightly by the next
 //! generation, which the gate lets in.
 
-mod binary;
-
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, Stdio};
 
-use binary::{command, run, tiny};
+use crate::binary::{command, run, tiny};
 use serde_json::{Value, json};
 
 /// A server that ends with the test.
