@@ -8,7 +8,7 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize as _};
 use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Axis, Block, Chart, Dataset, GraphType, LineGauge, Paragraph, Widget as _, Wrap};
+use ratatui::widgets::{Axis, Block, Chart, Clear, Dataset, GraphType, LineGauge, Paragraph, Widget as _, Wrap};
 use ratatui::{Frame, Terminal, TerminalOptions, Viewport};
 
 use super::plain::pace_line;
@@ -53,8 +53,12 @@ impl Panel {
             })?;
         }
         if last {
-            let top = self.terminal.get_frame().area().y;
-            self.terminal.clear()?;
+            // Drawn over rather than cleared: clearing would ask the terminal where its cursor is.
+            let mut top = 0;
+            self.terminal.draw(|frame| {
+                top = frame.area().y;
+                frame.render_widget(Clear, frame.area());
+            })?;
             self.terminal.set_cursor_position((0, top))?;
             self.terminal.show_cursor()?;
             return Ok(());

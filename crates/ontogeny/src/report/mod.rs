@@ -218,7 +218,7 @@ fn lead(id: &str) -> &'static str {
         "gate" => "A new model replaces the present one only when it is better by more than chance, and no worse where it must not be.",
         "answers" => "Questions it had never seen, with the answers of the model that was raised last.",
         "training" => "Loss is the surprise at each next token, in nats; bits per byte measure the same on documents it never read.",
-        "samples" => "The same opening, continued greedily at moments of the training.",
+        "samples" => "The same opening, continued at moments of the training.",
         "data" => "Documents left after each filter, and how long the survivors are.",
         "plan" => "The plan was made before any work, from two seconds of measuring this machine.",
         "lineage" => "Each line was made from those below it; `ontogeny lineage ID` walks further, to single documents.",
