@@ -170,7 +170,11 @@ pub fn documents(
     let rows = table(corpus, "documents/", ["id", "text", "source", "split"])?;
     Ok(rows.map(|row| {
         let [id, text, source, split] = row?;
-        let split = if split == "validation" { Split::Validation } else { Split::Train };
+        let split = if split == "validation" {
+            Split::Validation
+        } else {
+            Split::Train
+        };
         Ok((Document { id, text, source }, split))
     }))
 }
@@ -193,10 +197,18 @@ pub struct DroppedDocument {
 pub fn dropped(
     corpus: &Artifact,
 ) -> Result<impl Iterator<Item = Result<DroppedDocument>> + Send + use<>> {
-    let rows = table(corpus, "dropped/", ["id", "text", "source", "step", "reason"])?;
+    let rows = table(
+        corpus,
+        "dropped/",
+        ["id", "text", "source", "step", "reason"],
+    )?;
     Ok(rows.map(|row| {
         let [id, text, source, step, reason] = row?;
-        Ok(DroppedDocument { document: Document { id, text, source }, step, reason })
+        Ok(DroppedDocument {
+            document: Document { id, text, source },
+            step,
+            reason,
+        })
     }))
 }
 
@@ -221,10 +233,12 @@ fn table<const N: usize>(
         .filter(|name| name.starts_with(folder))
         .map(|name| corpus.file(name))
         .collect();
-    Ok(files.into_iter().flat_map(move |path| match read_file(&path, columns) {
-        Ok(rows) => rows,
-        Err(error) => Box::new(std::iter::once(Err(error))),
-    }))
+    Ok(files
+        .into_iter()
+        .flat_map(move |path| match read_file(&path, columns) {
+            Ok(rows) => rows,
+            Err(error) => Box::new(std::iter::once(Err(error))),
+        }))
 }
 
 fn read_file<const N: usize>(path: &Path, columns: [&'static str; N]) -> Result<Rows<N>> {
@@ -238,8 +252,18 @@ fn read_file<const N: usize>(path: &Path, columns: [&'static str; N]) -> Result<
             Ok(batch) => batch,
             Err(error) => return vec![Err(wrap(&path, ParquetError::from(error)))],
         };
-        let mut cells = columns.map(|name| batch.column_by_name(name).map(strings).unwrap_or_default().into_iter());
-        let row = |_| Ok(std::array::from_fn(|column| cells[column].next().flatten().unwrap_or_default()));
+        let mut cells = columns.map(|name| {
+            batch
+                .column_by_name(name)
+                .map(strings)
+                .unwrap_or_default()
+                .into_iter()
+        });
+        let row = |_| {
+            Ok(std::array::from_fn(|column| {
+                cells[column].next().flatten().unwrap_or_default()
+            }))
+        };
         (0..batch.num_rows()).map(row).collect()
     })))
 }

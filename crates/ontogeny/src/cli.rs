@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    align, chat, data, eval, feedback, finetune, generate, lineage, models, pretrain, run, scope, serve, tokenizer,
+    align, chat, data, eval, feedback, finetune, generate, lineage, models, pretrain, run, scope,
+    serve, tokenizer,
 };
 use crate::context::Context;
 use crate::output::Output;

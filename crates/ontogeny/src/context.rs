@@ -36,10 +36,17 @@ impl Context {
         let home = match &global.home {
             Some(home) => home.clone(),
             None => default_home().ok_or_else(|| {
-                Refusal::usage("home", "there is no folder for application data").hint("name one with --home DIR or ONTOGENY_HOME")
+                Refusal::usage("home", "there is no folder for application data")
+                    .hint("name one with --home DIR or ONTOGENY_HOME")
             })?,
         };
-        Ok(Self { json: global.json, quiet: global.quiet, device, device_name: global.device.clone(), home })
+        Ok(Self {
+            json: global.json,
+            quiet: global.quiet,
+            device,
+            device_name: global.device.clone(),
+            home,
+        })
     }
 
     /// Opens the artifact store.
@@ -58,7 +65,11 @@ impl Context {
 
 /// `~/.local/share/ontogeny`, `~/Library/Application Support/ontogeny` or `%LOCALAPPDATA%\ontogeny`.
 fn default_home() -> Option<PathBuf> {
-    let folder = |variable: &str| std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let folder = |variable: &str| {
+        std::env::var_os(variable)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
     let base = if cfg!(windows) {
         folder("LOCALAPPDATA")
     } else if cfg!(target_os = "macos") {

@@ -6,7 +6,10 @@ use crate::refusal::{Exit, Refusal};
 ///
 /// Rooms write their errors as `what happened; what to do`. The part behind the first semicolon is the remedy.
 pub(crate) fn refusal(error: &anyhow::Error) -> Refusal {
-    if let Some(refusal) = error.chain().find_map(|cause| cause.downcast_ref::<Refusal>()) {
+    if let Some(refusal) = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<Refusal>())
+    {
         return refusal.clone();
     }
     if interrupted(error) || crate::interrupt::asked() {
@@ -23,11 +26,21 @@ pub(crate) fn refusal(error: &anyhow::Error) -> Refusal {
         None => (whole, None),
     };
     let (kind, exit) = classify(error);
-    Refusal { kind, message, hint, exit }
+    Refusal {
+        kind,
+        message,
+        hint,
+        exit,
+    }
 }
 
 fn interrupted(error: &anyhow::Error) -> bool {
-    error.chain().any(|cause| matches!(cause.downcast_ref::<artifact::Error>(), Some(artifact::Error::Interrupted)))
+    error.chain().any(|cause| {
+        matches!(
+            cause.downcast_ref::<artifact::Error>(),
+            Some(artifact::Error::Interrupted)
+        )
+    })
 }
 
 fn classify(error: &anyhow::Error) -> (&'static str, Exit) {
@@ -35,7 +48,9 @@ fn classify(error: &anyhow::Error) -> (&'static str, Exit) {
         if let Some(error) = cause.downcast_ref::<artifact::Error>() {
             return match error {
                 artifact::Error::Busy { .. } => ("busy", Exit::Failed),
-                artifact::Error::Unknown { .. } | artifact::Error::Ambiguous { .. } => ("unknown_artifact", Exit::Usage),
+                artifact::Error::Unknown { .. } | artifact::Error::Ambiguous { .. } => {
+                    ("unknown_artifact", Exit::Usage)
+                }
                 artifact::Error::InUse { .. } => ("in_use", Exit::Failed),
                 artifact::Error::Name { .. } => ("usage", Exit::Usage),
                 error if error.is_disk_full() => ("disk_full", Exit::Failed),
@@ -44,16 +59,17 @@ fn classify(error: &anyhow::Error) -> (&'static str, Exit) {
         }
         if let Some(error) = cause.downcast_ref::<hub::Error>() {
             return match error {
-                hub::Error::Unknown { .. } | hub::Error::NotAModel { .. } => ("unknown_model", Exit::Usage),
+                hub::Error::Unknown { .. } | hub::Error::NotAModel { .. } => {
+                    ("unknown_model", Exit::Usage)
+                }
                 hub::Error::Artifact(_) | hub::Error::Tokenizer(_) => continue,
                 _ => ("model", Exit::Failed),
             };
         }
         if let Some(error) = cause.downcast_ref::<tokenizer::Error>() {
             return match error {
-                tokenizer::Error::VocabularyTooLarge { .. } | tokenizer::Error::VocabularyTooSmall { .. } => {
-                    ("vocabulary", Exit::Usage)
-                }
+                tokenizer::Error::VocabularyTooLarge { .. }
+                | tokenizer::Error::VocabularyTooSmall { .. } => ("vocabulary", Exit::Usage),
                 tokenizer::Error::Artifact(_) => continue,
                 _ => ("tokenizer", Exit::Failed),
             };

@@ -13,7 +13,10 @@ pub(crate) fn watch(flag: Arc<AtomicBool>) {
     if ASKED.load(Ordering::SeqCst) {
         flag.store(true, Ordering::SeqCst);
     }
-    WATCHERS.lock().unwrap_or_else(PoisonError::into_inner).push(flag);
+    WATCHERS
+        .lock()
+        .unwrap_or_else(PoisonError::into_inner)
+        .push(flag);
     INSTALLED.call_once(|| {
         // Where no handler can be installed, Ctrl-C ends the process; a killed run resumes too.
         let _ = ctrlc::set_handler(|| {
@@ -21,7 +24,11 @@ pub(crate) fn watch(flag: Arc<AtomicBool>) {
                 restore_terminal();
                 std::process::exit(130);
             }
-            for flag in WATCHERS.lock().unwrap_or_else(PoisonError::into_inner).iter() {
+            for flag in WATCHERS
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .iter()
+            {
                 flag.store(true, Ordering::SeqCst);
             }
         });
@@ -38,6 +45,10 @@ pub(crate) fn restore_terminal() {
     use std::io::IsTerminal as _;
     if std::io::stderr().is_terminal() {
         let _ = crossterm::terminal::disable_raw_mode();
-        let _ = crossterm::execute!(std::io::stderr(), crossterm::cursor::Show, crossterm::style::ResetColor);
+        let _ = crossterm::execute!(
+            std::io::stderr(),
+            crossterm::cursor::Show,
+            crossterm::style::ResetColor
+        );
     }
 }

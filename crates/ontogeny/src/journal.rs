@@ -39,8 +39,17 @@ impl Journal {
     /// # Errors
     /// When the store cannot be read.
     pub(crate) fn open(display: Display, store: &Store) -> anyhow::Result<Self> {
-        let known = store.list()?.into_iter().map(|artifact| artifact.id).collect();
-        Ok(Self { display, known, entries: Vec::new(), began: Instant::now() })
+        let known = store
+            .list()?
+            .into_iter()
+            .map(|artifact| artifact.id)
+            .collect();
+        Ok(Self {
+            display,
+            known,
+            entries: Vec::new(),
+            began: Instant::now(),
+        })
     }
 
     /// Does one stage; `remark` says in a few words what it made.
@@ -56,12 +65,20 @@ impl Journal {
         self.display.mark(stage, Mark::Running, "");
         let began = Instant::now();
         let artifact = work(self.display.progress()).inspect_err(|_| {
-            let mark = if crate::interrupt::asked() { Mark::Interrupted } else { Mark::Failed };
+            let mark = if crate::interrupt::asked() {
+                Mark::Interrupted
+            } else {
+                Mark::Failed
+            };
             self.display.mark(stage, mark, "");
         })?;
         let reused = self.known.contains(&artifact.id);
         let remark = remark(&artifact);
-        self.display.mark(stage, if reused { Mark::Reused } else { Mark::Done }, &remark);
+        self.display.mark(
+            stage,
+            if reused { Mark::Reused } else { Mark::Done },
+            &remark,
+        );
         self.entries.push(Entry {
             stage,
             seconds: began.elapsed().as_secs_f64(),
@@ -88,7 +105,11 @@ impl Journal {
 
     /// Records a decision that made no artifact.
     pub(crate) fn decide(&mut self, stage: &'static str, passed: bool, remark: &str) {
-        self.display.mark(stage, if passed { Mark::Done } else { Mark::Failed }, remark);
+        self.display.mark(
+            stage,
+            if passed { Mark::Done } else { Mark::Failed },
+            remark,
+        );
         self.entries.push(Entry {
             stage,
             seconds: 0.0,

@@ -31,14 +31,34 @@ impl Judgement {
 ///
 /// # Errors
 /// When a model cannot be evaluated or the name not be moved.
-pub(crate) fn judge(upbringing: &mut Upbringing<'_>, models: &[(String, Artifact)], shards: &Artifact) -> anyhow::Result<Judgement> {
+pub(crate) fn judge(
+    upbringing: &mut Upbringing<'_>,
+    models: &[(String, Artifact)],
+    shards: &Artifact,
+) -> anyhow::Result<Judgement> {
     let [.., (label, candidate)] = models else {
         anyhow::bail!("there is no model to judge");
     };
-    let instructions = upbringing.sources.instructions(upbringing.recipe, upbringing.store, &mut upbringing.journal)?;
-    let preferences = upbringing.sources.preferences(upbringing.recipe, upbringing.store, &mut upbringing.journal)?;
-    let feedback = upbringing.sources.feedback(upbringing.recipe, upbringing.store)?;
-    let Upbringing { recipe, store, device, journal, .. } = upbringing;
+    let instructions = upbringing.sources.instructions(
+        upbringing.recipe,
+        upbringing.store,
+        &mut upbringing.journal,
+    )?;
+    let preferences = upbringing.sources.preferences(
+        upbringing.recipe,
+        upbringing.store,
+        &mut upbringing.journal,
+    )?;
+    let feedback = upbringing
+        .sources
+        .feedback(upbringing.recipe, upbringing.store)?;
+    let Upbringing {
+        recipe,
+        store,
+        device,
+        journal,
+        ..
+    } = upbringing;
     // Who cannot answer is not asked.
     let asked = models.len() > 1;
     let name = &recipe.name;
@@ -46,9 +66,14 @@ pub(crate) fn judge(upbringing: &mut Upbringing<'_>, models: &[(String, Artifact
         Some(id) => Some(store.get(id.as_str())?),
         None => None,
     };
-    let in_place = incumbent.as_ref().is_some_and(|incumbent| incumbent.id == candidate.id);
+    let in_place = incumbent
+        .as_ref()
+        .is_some_and(|incumbent| incumbent.id == candidate.id);
     let rival = incumbent.filter(|incumbent| incumbent.id != candidate.id);
-    let mut candidates: Vec<(String, &Artifact)> = models.iter().map(|(label, model)| (label.clone(), model)).collect();
+    let mut candidates: Vec<(String, &Artifact)> = models
+        .iter()
+        .map(|(label, model)| (label.clone(), model))
+        .collect();
     if let Some(rival) = &rival
         && !candidates.iter().any(|(_, model)| model.id == rival.id)
     {
@@ -63,7 +88,11 @@ pub(crate) fn judge(upbringing: &mut Upbringing<'_>, models: &[(String, Artifact
         corrections: feedback.as_ref().filter(|_| asked),
         device,
     };
-    let earlier = if in_place { admitted_by(recipe, candidate, store)? } else { None };
+    let earlier = if in_place {
+        admitted_by(recipe, candidate, store)?
+    } else {
+        None
+    };
     let artifact = journal.stage(
         "evaluate",
         |progress| match earlier {
@@ -75,20 +104,36 @@ pub(crate) fn judge(upbringing: &mut Upbringing<'_>, models: &[(String, Artifact
     let evaluation = Evaluation::read(&artifact)?;
     if in_place {
         journal.decide("gate", true, &format!("`{name}` is this model already"));
-        return Ok(Judgement { evaluation, artifact, candidate: label.clone(), verdict: None });
+        return Ok(Judgement {
+            evaluation,
+            artifact,
+            candidate: label.clone(),
+            verdict: None,
+        });
     }
     let scores = eval::scores_of(&artifact, label)?;
     let rival_scores = match &rival {
-        Some(rival) => eval::read_scores(&artifact)?.into_iter().find(|scores| scores.model == rival.id.as_str()),
+        Some(rival) => eval::read_scores(&artifact)?
+            .into_iter()
+            .find(|scores| scores.model == rival.id.as_str()),
         None => None,
     };
-    let verdict = eval::gate(&measurable(&recipe.gate, &scores), &scores, rival_scores.as_ref());
+    let verdict = eval::gate(
+        &measurable(&recipe.gate, &scores),
+        &scores,
+        rival_scores.as_ref(),
+    );
     if verdict.accepted {
         store.set_ref(name, &candidate.id)?;
         store.set_ref(&admission(name), &artifact.id)?;
     }
     journal.decide("gate", verdict.accepted, &verdict.explanation);
-    Ok(Judgement { evaluation, artifact, candidate: label.clone(), verdict: Some(verdict) })
+    Ok(Judgement {
+        evaluation,
+        artifact,
+        candidate: label.clone(),
+        verdict: Some(verdict),
+    })
 }
 
 /// The gate's question where its metric cannot be measured, as without instructions: bits per byte.
@@ -96,7 +141,11 @@ fn measurable(config: &GateConfig, scores: &eval::Scores) -> GateConfig {
     if scores.metrics.contains_key(&config.metric) {
         return config.clone();
     }
-    GateConfig { metric: Metric::BitsPerByte, floor: None, ..config.clone() }
+    GateConfig {
+        metric: Metric::BitsPerByte,
+        floor: None,
+        ..config.clone()
+    }
 }
 
 /// The name of the evaluation by which the model called `name` was let in.
@@ -105,10 +154,22 @@ fn admission(name: &str) -> String {
 }
 
 /// The evaluation by which this very candidate was let in, if it measured what the recipe asks for today.
-fn admitted_by(recipe: &Recipe, candidate: &Artifact, store: &Store) -> anyhow::Result<Option<Artifact>> {
-    let Some(id) = store.get_ref(&admission(&recipe.name))? else { return Ok(None) };
-    let Ok(evaluation) = store.get(id.as_str()) else { return Ok(None) };
+fn admitted_by(
+    recipe: &Recipe,
+    candidate: &Artifact,
+    store: &Store,
+) -> anyhow::Result<Option<Artifact>> {
+    let Some(id) = store.get_ref(&admission(&recipe.name))? else {
+        return Ok(None);
+    };
+    let Ok(evaluation) = store.get(id.as_str()) else {
+        return Ok(None);
+    };
     let same_config = serde_json::to_value(&recipe.evaluate)? == evaluation.manifest.config;
-    let same_model = evaluation.manifest.inputs.iter().any(|input| input.id == candidate.id);
+    let same_model = evaluation
+        .manifest
+        .inputs
+        .iter()
+        .any(|input| input.id == candidate.id);
     Ok((same_config && same_model).then_some(evaluation))
 }

@@ -13,8 +13,18 @@ use crate::remark;
 use crate::sources::Sources;
 
 /// The stages as they are shown.
-pub(crate) const STAGES: [&str; 10] =
-    ["scope", "world", "data", "tokenizer", "shards", "pretrain", "finetune", "align", "evaluate", "gate"];
+pub(crate) const STAGES: [&str; 10] = [
+    "scope",
+    "world",
+    "data",
+    "tokenizer",
+    "shards",
+    "pretrain",
+    "finetune",
+    "align",
+    "evaluate",
+    "gate",
+];
 
 /// Raises a model by a recipe, through all stages.
 ///
@@ -35,7 +45,12 @@ pub(crate) fn raise(upbringing: &mut Upbringing<'_>) -> anyhow::Result<Life> {
     models.extend(aligned.map(|model| ("aligned".to_owned(), model)));
     let judgement = judgement::judge(upbringing, &models, &read.shards)?;
     // 7. Feedback: ratings given from here on are taken in by the alignment of the next run.
-    Ok(Life { corpus: read.corpus, shards: read.shards, models, judgement })
+    Ok(Life {
+        corpus: read.corpus,
+        shards: read.shards,
+        models,
+        judgement,
+    })
 }
 
 /// Where a model is raised: the recipe, what it learns from, and where the results go.
@@ -82,10 +97,30 @@ pub(crate) struct Read {
 
 /// The user's documents or the embedded world: selected, cleaned, cut into tokens.
 pub(crate) fn data(upbringing: &mut Upbringing<'_>) -> anyhow::Result<Read> {
-    let documents = upbringing.sources.documents(upbringing.recipe, upbringing.store, &mut upbringing.journal)?;
-    let Upbringing { recipe, store, journal, sources, .. } = upbringing;
-    let corpus =
-        journal.stage("data", |progress| Ok(data::curate::run(&recipe.data, &documents, store, progress)?), remark::corpus)?;
+    let documents = upbringing.sources.documents(
+        upbringing.recipe,
+        upbringing.store,
+        &mut upbringing.journal,
+    )?;
+    let Upbringing {
+        recipe,
+        store,
+        journal,
+        sources,
+        ..
+    } = upbringing;
+    let corpus = journal.stage(
+        "data",
+        |progress| {
+            Ok(data::curate::run(
+                &recipe.data,
+                &documents,
+                store,
+                progress,
+            )?)
+        },
+        remark::corpus,
+    )?;
     let tokenizer = match sources.base(recipe, store)? {
         Some(base) => {
             journal.skip("tokenizer", "the base brings its own");
@@ -93,21 +128,46 @@ pub(crate) fn data(upbringing: &mut Upbringing<'_>) -> anyhow::Result<Read> {
         }
         None => journal.stage(
             "tokenizer",
-            |progress| Ok(data::train_tokenizer(&recipe.tokenizer, &corpus, store, progress)?),
+            |progress| {
+                Ok(data::train_tokenizer(
+                    &recipe.tokenizer,
+                    &corpus,
+                    store,
+                    progress,
+                )?)
+            },
             remark::tokenizer,
         )?,
     };
     let shards = journal.stage(
         "shards",
-        |progress| Ok(data::shards::run(&recipe.shards, &corpus, &tokenizer, store, progress)?),
+        |progress| {
+            Ok(data::shards::run(
+                &recipe.shards,
+                &corpus,
+                &tokenizer,
+                store,
+                progress,
+            )?)
+        },
         remark::shards,
     )?;
-    Ok(Read { corpus, tokenizer, shards })
+    Ok(Read {
+        corpus,
+        tokenizer,
+        shards,
+    })
 }
 
 /// The next token of the documents, from random weights or from a base.
 pub(crate) fn pretrain(upbringing: &mut Upbringing<'_>, read: &Read) -> anyhow::Result<Artifact> {
-    let Upbringing { recipe, store, device, journal, sources } = upbringing;
+    let Upbringing {
+        recipe,
+        store,
+        device,
+        journal,
+        sources,
+    } = upbringing;
     let base = sources.base(recipe, store)?;
     let inputs = train::pretrain::Inputs {
         shards: &read.shards,
@@ -116,37 +176,108 @@ pub(crate) fn pretrain(upbringing: &mut Upbringing<'_>, read: &Read) -> anyhow::
         base: base.as_ref(),
         device,
     };
-    journal.stage("pretrain", |progress| Ok(train::pretrain::run(&recipe.pretrain, inputs, store, progress)?), remark::model)
+    journal.stage(
+        "pretrain",
+        |progress| {
+            Ok(train::pretrain::run(
+                &recipe.pretrain,
+                inputs,
+                store,
+                progress,
+            )?)
+        },
+        remark::model,
+    )
 }
 
 /// Answers as the examples give them; `None` without examples.
-pub(crate) fn finetune(upbringing: &mut Upbringing<'_>, base: &Artifact) -> anyhow::Result<Option<Artifact>> {
-    let Some(instructions) = upbringing.sources.instructions(upbringing.recipe, upbringing.store, &mut upbringing.journal)? else {
-        upbringing.journal.skip("finetune", "no instructions were given (--instructions FILE.jsonl)");
+pub(crate) fn finetune(
+    upbringing: &mut Upbringing<'_>,
+    base: &Artifact,
+) -> anyhow::Result<Option<Artifact>> {
+    let Some(instructions) = upbringing.sources.instructions(
+        upbringing.recipe,
+        upbringing.store,
+        &mut upbringing.journal,
+    )?
+    else {
+        upbringing.journal.skip(
+            "finetune",
+            "no instructions were given (--instructions FILE.jsonl)",
+        );
         return Ok(None);
     };
-    let Upbringing { recipe, store, device, journal, .. } = upbringing;
-    let inputs = train::finetune::Inputs { base, instructions: &instructions, device };
-    let finetuned = journal
-        .stage("finetune", |progress| Ok(train::finetune::run(&recipe.finetune, inputs, store, progress)?), remark::model)?;
+    let Upbringing {
+        recipe,
+        store,
+        device,
+        journal,
+        ..
+    } = upbringing;
+    let inputs = train::finetune::Inputs {
+        base,
+        instructions: &instructions,
+        device,
+    };
+    let finetuned = journal.stage(
+        "finetune",
+        |progress| {
+            Ok(train::finetune::run(
+                &recipe.finetune,
+                inputs,
+                store,
+                progress,
+            )?)
+        },
+        remark::model,
+    )?;
     Ok(Some(finetuned))
 }
 
 /// The better of two answers, as given pairs and users' ratings tell; `None` where there are neither.
-pub(crate) fn align(upbringing: &mut Upbringing<'_>, base: Option<&Artifact>) -> anyhow::Result<Option<Artifact>> {
+pub(crate) fn align(
+    upbringing: &mut Upbringing<'_>,
+    base: Option<&Artifact>,
+) -> anyhow::Result<Option<Artifact>> {
     let Some(base) = base else {
-        upbringing.journal.skip("align", "a model must answer before it can answer better (--instructions FILE.jsonl)");
+        upbringing.journal.skip(
+            "align",
+            "a model must answer before it can answer better (--instructions FILE.jsonl)",
+        );
         return Ok(None);
     };
-    let preferences = upbringing.sources.preferences(upbringing.recipe, upbringing.store, &mut upbringing.journal)?;
-    let feedback = upbringing.sources.feedback(upbringing.recipe, upbringing.store)?;
-    let Upbringing { recipe, store, device, journal, .. } = upbringing;
+    let preferences = upbringing.sources.preferences(
+        upbringing.recipe,
+        upbringing.store,
+        &mut upbringing.journal,
+    )?;
+    let feedback = upbringing
+        .sources
+        .feedback(upbringing.recipe, upbringing.store)?;
+    let Upbringing {
+        recipe,
+        store,
+        device,
+        journal,
+        ..
+    } = upbringing;
     if preferences.is_none() && feedback.is_none() {
-        journal.skip("align", "no preferences were given (--preferences FILE.jsonl) and no answer was rated");
+        journal.skip(
+            "align",
+            "no preferences were given (--preferences FILE.jsonl) and no answer was rated",
+        );
         return Ok(None);
     }
-    let inputs = train::align::Inputs { base, preferences: preferences.as_ref(), feedback: feedback.as_ref(), device };
-    let aligned =
-        journal.stage("align", |progress| Ok(train::align::run(&recipe.align, inputs, store, progress)?), remark::model)?;
+    let inputs = train::align::Inputs {
+        base,
+        preferences: preferences.as_ref(),
+        feedback: feedback.as_ref(),
+        device,
+    };
+    let aligned = journal.stage(
+        "align",
+        |progress| Ok(train::align::run(&recipe.align, inputs, store, progress)?),
+        remark::model,
+    )?;
     Ok(Some(aligned))
 }

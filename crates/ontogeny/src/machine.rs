@@ -7,10 +7,12 @@ pub(crate) fn set_threads(threads: usize) {
 
 /// The processor's name, where the system tells it.
 pub(crate) fn processor() -> String {
-    let told = std::fs::read_to_string("/proc/cpuinfo").ok().and_then(|text| {
-        let line = text.lines().find(|line| line.starts_with("model name"))?;
-        Some(line.split_once(':')?.1.trim().to_owned())
-    });
+    let told = std::fs::read_to_string("/proc/cpuinfo")
+        .ok()
+        .and_then(|text| {
+            let line = text.lines().find(|line| line.starts_with("model name"))?;
+            Some(line.split_once(':')?.1.trim().to_owned())
+        });
     told.unwrap_or_else(|| std::env::consts::ARCH.to_owned())
 }
 
@@ -29,6 +31,14 @@ pub(crate) fn memory_bytes() -> Option<u64> {
 
 /// One line: processor, threads, memory, system.
 pub(crate) fn summary() -> String {
-    let memory = memory_bytes().map(|bytes| format!(", {}", crate::quantity::bytes(bytes as f64))).unwrap_or_default();
-    format!("{}, {} threads{memory}, {} {}", processor(), cores(), std::env::consts::OS, std::env::consts::ARCH)
+    let memory = memory_bytes()
+        .map(|bytes| format!(", {}", crate::quantity::bytes(bytes as f64)))
+        .unwrap_or_default();
+    format!(
+        "{}, {} threads{memory}, {} {}",
+        processor(),
+        cores(),
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    )
 }

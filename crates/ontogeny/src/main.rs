@@ -52,7 +52,9 @@ fn main() -> ExitCode {
             } else if !output.text.is_empty() {
                 write_stdout(&output.text);
             }
-            output.exit.map_or(ExitCode::SUCCESS, |exit| ExitCode::from(exit as u8))
+            output
+                .exit
+                .map_or(ExitCode::SUCCESS, |exit| ExitCode::from(exit as u8))
         }
         Err(error) => refuse(&failure::refusal(&error), wants_json),
     }
@@ -62,18 +64,33 @@ fn main() -> ExitCode {
 fn log_to_stderr() {
     let filter = tracing_subscriber::EnvFilter::try_from_env("ONTOGENY_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).compact().init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .compact()
+        .init();
 }
 
 fn misused(error: &clap::Error, json: bool) -> ExitCode {
-    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) || !json {
+    if matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) || !json
+    {
         // Printing to a closed pipe is nobody's fault.
         let _ = error.print();
         return ExitCode::from(error.exit_code().clamp(0, 255) as u8);
     }
     let whole = error.render().to_string();
-    let message = whole.lines().next().unwrap_or_default().trim_start_matches("error: ");
-    refuse(&Refusal::usage("usage", message).hint("see ontogeny --help"), true)
+    let message = whole
+        .lines()
+        .next()
+        .unwrap_or_default()
+        .trim_start_matches("error: ");
+    refuse(
+        &Refusal::usage("usage", message).hint("see ontogeny --help"),
+        true,
+    )
 }
 
 fn refuse(refusal: &Refusal, json: bool) -> ExitCode {
@@ -82,7 +99,11 @@ fn refuse(refusal: &Refusal, json: bool) -> ExitCode {
     } else {
         interrupt::restore_terminal();
         let mut stderr = std::io::stderr().lock();
-        let label = if refusal.exit == Exit::Interrupted { "stopped" } else { "error" };
+        let label = if refusal.exit == Exit::Interrupted {
+            "stopped"
+        } else {
+            "error"
+        };
         let _ = writeln!(stderr, "{label}: {}", refusal.message);
         if let Some(hint) = &refusal.hint {
             let _ = writeln!(stderr, "  → {hint}");
@@ -94,5 +115,8 @@ fn refuse(refusal: &Refusal, json: bool) -> ExitCode {
 fn write_stdout(text: &str) {
     let mut stdout = std::io::stdout().lock();
     // A reader that went away (`| head`) is no failure of the command.
-    let _ = stdout.write_all(text.as_bytes()).and_then(|()| stdout.write_all(b"\n")).and_then(|()| stdout.flush());
+    let _ = stdout
+        .write_all(text.as_bytes())
+        .and_then(|()| stdout.write_all(b"\n"))
+        .and_then(|()| stdout.flush());
 }

@@ -18,7 +18,11 @@ pub(crate) struct Output {
 impl Output {
     /// An answer in both forms.
     pub(crate) fn new(text: impl Into<String>, json: Value) -> Self {
-        Self { text: text.into(), json, exit: None }
+        Self {
+            text: text.into(),
+            json,
+            exit: None,
+        }
     }
 }
 
@@ -26,8 +30,14 @@ impl Output {
 pub(crate) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
     let columns = heads.len();
     let width = |column: usize| {
-        let cells = rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.chars().count());
-        cells.chain([heads[column].chars().count()]).max().unwrap_or(0)
+        let cells = rows
+            .iter()
+            .filter_map(|row| row.get(column))
+            .map(|cell| cell.chars().count());
+        cells
+            .chain([heads[column].chars().count()])
+            .max()
+            .unwrap_or(0)
     };
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let line = |cells: &mut dyn Iterator<Item = &str>| {
@@ -46,7 +56,10 @@ pub(crate) fn table(heads: &[&str], rows: &[Vec<String>]) -> String {
         lines.push(line(&mut heads.iter().copied()));
         lines.push("─".repeat(widths.iter().sum::<usize>() + 2 * columns.saturating_sub(1)));
     }
-    lines.extend(rows.iter().map(|row| line(&mut row.iter().map(String::as_str))));
+    lines.extend(
+        rows.iter()
+            .map(|row| line(&mut row.iter().map(String::as_str))),
+    );
     lines.join("\n")
 }
 
@@ -56,7 +69,16 @@ mod tests {
 
     #[test]
     fn numbers_stand_flush_right() {
-        let drawn = table(&["step", "kept"], &[vec!["length".into(), "4,210".into()], vec!["Länge".into(), "7".into()]]);
-        assert_eq!(drawn, "step     kept\n─────────────\nlength  4,210\nLänge       7");
+        let drawn = table(
+            &["step", "kept"],
+            &[
+                vec!["length".into(), "4,210".into()],
+                vec!["Länge".into(), "7".into()],
+            ],
+        );
+        assert_eq!(
+            drawn,
+            "step     kept\n─────────────\nlength  4,210\nLänge       7"
+        );
     }
 }

@@ -62,7 +62,12 @@ pub(crate) struct Plans {
 ///
 /// # Errors
 /// When the architecture's numbers do not fit each other.
-pub(crate) fn make(recipe: &Recipe, store: &Store, context: &Context, progress: &Progress) -> anyhow::Result<Plan> {
+pub(crate) fn make(
+    recipe: &Recipe,
+    store: &Store,
+    context: &Context,
+    progress: &Progress,
+) -> anyhow::Result<Plan> {
     let machine = calibrate(recipe, store, context, progress)?;
     let mut plan = at_depth(recipe, store, recipe.model.preset.depth, &machine)?;
     if !plan.over.is_empty() {
@@ -80,15 +85,35 @@ pub(crate) fn make(recipe: &Recipe, store: &Store, context: &Context, progress: 
 ///
 /// # Errors
 /// As [`make`].
-pub(crate) fn neighbours(recipe: &Recipe, store: &Store, context: &Context, progress: &Progress) -> anyhow::Result<Plans> {
+pub(crate) fn neighbours(
+    recipe: &Recipe,
+    store: &Store,
+    context: &Context,
+    progress: &Progress,
+) -> anyhow::Result<Plans> {
     let machine = calibrate(recipe, store, context, progress)?;
     let chosen = recipe.model.preset.depth;
-    let depths = if recipe.model.base.is_some() { chosen..=chosen } else { chosen.saturating_sub(2).max(1)..=chosen + 2 };
-    let plans = depths.map(|depth| at_depth(recipe, store, depth, &machine)).collect::<anyhow::Result<_>>()?;
-    Ok(Plans { plans, chosen, machine })
+    let depths = if recipe.model.base.is_some() {
+        chosen..=chosen
+    } else {
+        chosen.saturating_sub(2).max(1)..=chosen + 2
+    };
+    let plans = depths
+        .map(|depth| at_depth(recipe, store, depth, &machine))
+        .collect::<anyhow::Result<_>>()?;
+    Ok(Plans {
+        plans,
+        chosen,
+        machine,
+    })
 }
 
-fn calibrate(recipe: &Recipe, store: &Store, context: &Context, progress: &Progress) -> anyhow::Result<Calibration> {
+fn calibrate(
+    recipe: &Recipe,
+    store: &Store,
+    context: &Context,
+    progress: &Progress,
+) -> anyhow::Result<Calibration> {
     progress.stage("scope", "measuring this machine");
     let mut model = architecture(recipe, store, recipe.model.preset.depth)?;
     let mut depth = recipe.model.preset.depth;
@@ -98,7 +123,13 @@ fn calibrate(recipe: &Recipe, store: &Store, context: &Context, progress: &Progr
     }
     // Wide models that no depth makes small are taken as they come.
     let precision = recipe.pretrain.precision.into();
-    Ok(train::plan::calibrate(&model, precision, recipe.pretrain.batch_size, &context.device, CALIBRATION_SECONDS)?)
+    Ok(train::plan::calibrate(
+        &model,
+        precision,
+        recipe.pretrain.batch_size,
+        &context.device,
+        CALIBRATION_SECONDS,
+    )?)
 }
 
 /// The architecture of a depth, or of the recipe's base.
@@ -107,24 +138,46 @@ fn architecture(recipe: &Recipe, store: &Store, depth: usize) -> anyhow::Result<
         let (path, _) = hub::resolve(store, base)?;
         return Ok(hub::read_config(&path)?.decoder);
     }
-    let preset = decoder::Preset { depth, ..recipe.model.preset.clone() };
+    let preset = decoder::Preset {
+        depth,
+        ..recipe.model.preset.clone()
+    };
     Ok(preset.config(recipe.tokenizer.vocab_size)?)
 }
 
-fn at_depth(recipe: &Recipe, store: &Store, depth: usize, machine: &Calibration) -> anyhow::Result<Plan> {
+fn at_depth(
+    recipe: &Recipe,
+    store: &Store,
+    depth: usize,
+    machine: &Calibration,
+) -> anyhow::Result<Plan> {
     let model = architecture(recipe, store, depth)?;
     let work = workload(recipe, &model);
     let cost = train::plan::plan(&model, &work, machine);
     let seconds = cost.seconds + CALIBRATION_SECONDS;
     let mut over = Vec::new();
     if seconds > recipe.scope.budget_minutes * 60.0 {
-        over.push(format!("{} instead of {}", duration(seconds), duration(recipe.scope.budget_minutes * 60.0)));
+        over.push(format!(
+            "{} instead of {}",
+            duration(seconds),
+            duration(recipe.scope.budget_minutes * 60.0)
+        ));
     }
     let budget = recipe.scope.memory_gib * f64::from(1 << 30);
     if cost.memory_bytes as f64 > budget {
-        over.push(format!("{} of memory instead of {}", bytes(cost.memory_bytes as f64), bytes(budget)));
+        over.push(format!(
+            "{} of memory instead of {}",
+            bytes(cost.memory_bytes as f64),
+            bytes(budget)
+        ));
     }
-    Ok(Plan { depth, seconds, cost, over, largest: None })
+    Ok(Plan {
+        depth,
+        seconds,
+        cost,
+        over,
+        largest: None,
+    })
 }
 
 /// The tokens of every stage, from the recipe and the sizes of its files.
@@ -142,7 +195,10 @@ fn workload(recipe: &Recipe, model: &decoder::Config) -> Workload {
     };
     let questions = match &recipe.sources.instructions {
         Some(file) => (text(file) / per_token, text(file) / question_bytes),
-        None => (world(recipe.world.instructions, question_bytes) / per_token, world(recipe.world.instructions, 1.0)),
+        None => (
+            world(recipe.world.instructions, question_bytes) / per_token,
+            world(recipe.world.instructions, 1.0),
+        ),
     };
     let pairs = match &recipe.sources.preferences {
         Some(file) => text(file) / pair_bytes,
@@ -154,20 +210,44 @@ fn workload(recipe: &Recipe, model: &decoder::Config) -> Workload {
     let align = pairs * pair_tokens * recipe.align.epochs / PACKED;
 
     let question_tokens = question_bytes / per_token + TEMPLATE_TOKENS;
-    let held_out = limited(if worldly { recipe.world.held_out as f64 * WORLD_KINDS } else { questions.1 * 0.05 }, recipe.evaluate.questions);
+    let held_out = limited(
+        if worldly {
+            recipe.world.held_out as f64 * WORLD_KINDS
+        } else {
+            questions.1 * 0.05
+        },
+        recipe.evaluate.questions,
+    );
     let prompted = limited(held_out, recipe.evaluate.prompted_questions);
-    let held_out_pairs = limited(if worldly { recipe.world.held_out_preferences as f64 } else { pairs * 0.05 }, recipe.evaluate.pairs);
+    let held_out_pairs = limited(
+        if worldly {
+            recipe.world.held_out_preferences as f64
+        } else {
+            pairs * 0.05
+        },
+        recipe.evaluate.pairs,
+    );
     let validation = recipe.pretrain.validations as f64 * recipe.pretrain.validation_tokens as f64
         + recipe.finetune.validations as f64 * held_out * question_tokens
         + (recipe.align.validations as f64 * held_out_pairs + pairs) * pair_tokens;
     let tuned = if questions.1 > 0.0 { 2.0 } else { 0.0 };
-    let read = (tuned + 1.0) * limited(1e9, recipe.evaluate.validation_documents) * document_bytes / per_token
+    let read = (tuned + 1.0) * limited(1e9, recipe.evaluate.validation_documents) * document_bytes
+        / per_token
         + tuned * held_out * question_tokens
-        + prompted * recipe.evaluate.shots.iter().map(|shots| (1.0 + *shots as f64) * question_tokens).sum::<f64>()
+        + prompted
+            * recipe
+                .evaluate
+                .shots
+                .iter()
+                .map(|shots| (1.0 + *shots as f64) * question_tokens)
+                .sum::<f64>()
         + (tuned + 1.0) * held_out_pairs * pair_tokens;
     // A base model rambles on to the limit; a tuned one ends its answer.
     let generated = tuned * held_out * ANSWER_TOKENS
-        + prompted * recipe.evaluate.shots.len() as f64 * recipe.evaluate.max_answer_tokens as f64 * 0.5;
+        + prompted
+            * recipe.evaluate.shots.len() as f64
+            * recipe.evaluate.max_answer_tokens as f64
+            * 0.5;
     Workload {
         pretrain_tokens: recipe.pretrain.total_tokens(model.parameters()),
         finetune_tokens: finetune as u64,
@@ -184,14 +264,23 @@ fn bytes_per_token(vocab_size: usize) -> f64 {
 }
 
 fn limited(many: f64, limit: usize) -> f64 {
-    if limit == 0 { many } else { many.min(limit as f64) }
+    if limit == 0 {
+        many
+    } else {
+        many.min(limit as f64)
+    }
 }
 
 /// Bytes of a file, or of all files below a folder; what is missing is refused later, by name.
 fn size_of(path: &Path) -> u64 {
     match fs::metadata(path) {
         Ok(found) if found.is_file() => found.len(),
-        Ok(_) => fs::read_dir(path).into_iter().flatten().flatten().map(|entry| size_of(&entry.path())).sum(),
+        Ok(_) => fs::read_dir(path)
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| size_of(&entry.path()))
+            .sum(),
         Err(_) => 0,
     }
 }
@@ -199,8 +288,14 @@ fn size_of(path: &Path) -> u64 {
 impl Plan {
     /// `3.48 M parameters, 10.4 M tokens, about 6 min 40 s`.
     pub(crate) fn remark(&self) -> String {
-        let (parameters, tokens) = (short(self.cost.parameters as f64), short(self.cost.tokens as f64));
-        format!("{parameters} parameters, {tokens} tokens, about {}", duration(self.seconds))
+        let (parameters, tokens) = (
+            short(self.cost.parameters as f64),
+            short(self.cost.tokens as f64),
+        );
+        format!(
+            "{parameters} parameters, {tokens} tokens, about {}",
+            duration(self.seconds)
+        )
     }
 
     /// Refuses a plan over the recipe's budget, naming the largest size that fits and the flag that allows it.
@@ -222,29 +317,71 @@ impl Plan {
         }
         let smaller = match self.largest {
             Some(depth) => format!("the largest size that fits is --set model.depth={depth}"),
-            None => "no smaller size fits either: ask for fewer tokens (pretrain.tokens) or less data".to_owned(),
+            None => {
+                "no smaller size fits either: ask for fewer tokens (pretrain.tokens) or less data"
+                    .to_owned()
+            }
         };
         Err(Refusal {
             kind: "budget",
-            message: format!("the plan for depth {} is over budget: {}", self.depth, self.over.join(", ")),
-            hint: Some(format!("{smaller}; allow this one with {} or --over-budget", allow.join(" "))),
+            message: format!(
+                "the plan for depth {} is over budget: {}",
+                self.depth,
+                self.over.join(", ")
+            ),
+            hint: Some(format!(
+                "{smaller}; allow this one with {} or --over-budget",
+                allow.join(" ")
+            )),
             exit: Exit::Usage,
         })
     }
 
     /// Plan and actual, for the report.
-    pub(crate) fn against(&self, seconds: f64, peak: Option<u64>, life: &crate::life::Life) -> Vec<[String; 3]> {
+    pub(crate) fn against(
+        &self,
+        seconds: f64,
+        peak: Option<u64>,
+        life: &crate::life::Life,
+    ) -> Vec<[String; 3]> {
         let base = &life.models[0].1.manifest;
         let number = |name: &str| base.metric(name).and_then(Value::as_f64);
-        let shown = |value: Option<f64>, show: fn(f64) -> String| value.map_or_else(|| "–".to_owned(), show);
-        let disk: u64 = life.models.iter().flat_map(|(_, model)| model.manifest.files.values()).map(|file| file.bytes).sum();
+        let shown = |value: Option<f64>, show: fn(f64) -> String| {
+            value.map_or_else(|| "–".to_owned(), show)
+        };
+        let disk: u64 = life
+            .models
+            .iter()
+            .flat_map(|(_, model)| model.manifest.files.values())
+            .map(|file| file.bytes)
+            .sum();
         vec![
             ["Time".to_owned(), duration(self.seconds), duration(seconds)],
-            ["Parameters".to_owned(), short(self.cost.parameters as f64), shown(number("parameters"), short)],
-            ["Tokens of pre-training".to_owned(), short(self.cost.tokens as f64), shown(number("tokens"), short)],
-            ["Memory".to_owned(), bytes(self.cost.memory_bytes as f64), shown(peak.map(|peak| peak as f64), bytes)],
-            ["Disk, checkpoints included; actual: the models".to_owned(), bytes(self.cost.disk_bytes as f64), bytes(disk as f64)],
-            ["Floating-point operations".to_owned(), short(self.cost.flops), "–".to_owned()],
+            [
+                "Parameters".to_owned(),
+                short(self.cost.parameters as f64),
+                shown(number("parameters"), short),
+            ],
+            [
+                "Tokens of pre-training".to_owned(),
+                short(self.cost.tokens as f64),
+                shown(number("tokens"), short),
+            ],
+            [
+                "Memory".to_owned(),
+                bytes(self.cost.memory_bytes as f64),
+                shown(peak.map(|peak| peak as f64), bytes),
+            ],
+            [
+                "Disk, checkpoints included; actual: the models".to_owned(),
+                bytes(self.cost.disk_bytes as f64),
+                bytes(disk as f64),
+            ],
+            [
+                "Floating-point operations".to_owned(),
+                short(self.cost.flops),
+                "–".to_owned(),
+            ],
         ]
     }
 
@@ -271,7 +408,11 @@ impl Plans {
             .plans
             .iter()
             .map(|plan| {
-                let chosen = if plan.depth == self.chosen { "→ " } else { "  " };
+                let chosen = if plan.depth == self.chosen {
+                    "→ "
+                } else {
+                    "  "
+                };
                 vec![
                     format!("{chosen}{}", plan.depth),
                     short(plan.cost.parameters as f64),
@@ -284,7 +425,16 @@ impl Plans {
                 ]
             })
             .collect();
-        let heads = ["depth", "parameters", "tokens", "FLOPs", "memory", "disk", "minutes", "budget"];
+        let heads = [
+            "depth",
+            "parameters",
+            "tokens",
+            "FLOPs",
+            "memory",
+            "disk",
+            "minutes",
+            "budget",
+        ];
         format!(
             "{}\n\nbudget {} and {} GiB; this machine trains at {} and reads at {} FLOP/s\n{}",
             table(&heads, &rows),
@@ -299,7 +449,11 @@ impl Plans {
     /// The same for `--json`.
     pub(crate) fn to_json(&self, recipe: &Recipe) -> Value {
         let sizes: Vec<Value> = self.plans.iter().map(Plan::to_json).collect();
-        let chosen = self.plans.iter().find(|plan| plan.depth == self.chosen).map(Plan::to_json);
+        let chosen = self
+            .plans
+            .iter()
+            .find(|plan| plan.depth == self.chosen)
+            .map(Plan::to_json);
         json!({
             "plan": chosen,
             "sizes": sizes,

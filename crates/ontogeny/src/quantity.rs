@@ -15,7 +15,14 @@ pub(crate) fn count(number: u64) -> String {
 
 /// A large number in three significant digits: `13.9 M`, `328 G`, `412`.
 pub(crate) fn short(number: f64) -> String {
-    const STEPS: [(f64, &str); 6] = [(1e18, " E"), (1e15, " P"), (1e12, " T"), (1e9, " G"), (1e6, " M"), (1e3, " k")];
+    const STEPS: [(f64, &str); 6] = [
+        (1e18, " E"),
+        (1e15, " P"),
+        (1e12, " T"),
+        (1e9, " G"),
+        (1e6, " M"),
+        (1e3, " k"),
+    ];
     for (unit, name) in STEPS {
         if number.abs() >= unit * 0.9995 {
             return format!("{}{name}", significant(number / unit));
@@ -50,7 +57,12 @@ pub(crate) fn duration(seconds: f64) -> String {
 
 /// Bytes in binary units: `1.24 GiB`.
 pub(crate) fn bytes(number: f64) -> String {
-    const STEPS: [(f64, &str); 4] = [(1_099_511_627_776.0, "TiB"), (1_073_741_824.0, "GiB"), (1_048_576.0, "MiB"), (1024.0, "KiB")];
+    const STEPS: [(f64, &str); 4] = [
+        (1_099_511_627_776.0, "TiB"),
+        (1_073_741_824.0, "GiB"),
+        (1_048_576.0, "MiB"),
+        (1024.0, "KiB"),
+    ];
     for (unit, name) in STEPS {
         if number >= unit {
             return format!("{} {name}", significant(number / unit));
@@ -70,16 +82,38 @@ mod tests {
 
     #[test]
     fn quantities_read_well() {
-        for (number, text) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
             assert_eq!(count(number), text);
         }
-        for (number, text) in [(412.0, "412"), (13.9e6, "13.9 M"), (328.6e9, "329 G"), (1500.0, "1.50 k"), (999_999.0, "1.00 M"), (0.25, "0.25")] {
+        for (number, text) in [
+            (412.0, "412"),
+            (13.9e6, "13.9 M"),
+            (328.6e9, "329 G"),
+            (1500.0, "1.50 k"),
+            (999_999.0, "1.00 M"),
+            (0.25, "0.25"),
+        ] {
             assert_eq!(short(number), text, "{number}");
         }
-        for (seconds, text) in [(0.84, "0.8 s"), (42.4, "42 s"), (185.0, "3 min 05 s"), (7800.0, "2 h 10 min"), (f64::NAN, "–")] {
+        for (seconds, text) in [
+            (0.84, "0.8 s"),
+            (42.4, "42 s"),
+            (185.0, "3 min 05 s"),
+            (7800.0, "2 h 10 min"),
+            (f64::NAN, "–"),
+        ] {
             assert_eq!(duration(seconds), text);
         }
-        for (number, text) in [(512.0, "512 B"), (1_331_439_861.0, "1.24 GiB"), (2048.0, "2 KiB")] {
+        for (number, text) in [
+            (512.0, "512 B"),
+            (1_331_439_861.0, "1.24 GiB"),
+            (2048.0, "2 KiB"),
+        ] {
             assert_eq!(bytes(number), text);
         }
         assert_eq!(percent(0.9531), "95.3 %");

@@ -31,12 +31,22 @@ pub(crate) struct Refusal {
 impl Refusal {
     /// A failure of the work itself (exit code 1).
     pub(crate) fn failed(kind: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, exit: Exit::Failed }
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+            exit: Exit::Failed,
+        }
     }
 
     /// A wrong command or recipe (exit code 2).
     pub(crate) fn usage(kind: &'static str, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), hint: None, exit: Exit::Usage }
+        Self {
+            kind,
+            message: message.into(),
+            hint: None,
+            exit: Exit::Usage,
+        }
     }
 
     /// The same refusal with its remedy.

@@ -17,7 +17,12 @@ fn words(parts: impl IntoIterator<Item = Option<String>>) -> String {
 pub(crate) fn world(artifact: &Artifact) -> String {
     words([
         number(artifact, "documents").map(|many| format!("{} documents", count(many as u64))),
-        artifact.manifest.config.get("instructions").and_then(Value::as_u64).map(|many| format!("{} questions", count(many))),
+        artifact
+            .manifest
+            .config
+            .get("instructions")
+            .and_then(Value::as_u64)
+            .map(|many| format!("{} questions", count(many))),
     ])
 }
 
@@ -26,19 +31,26 @@ pub(crate) fn corpus(artifact: &Artifact) -> String {
     let kept = number(artifact, "documents_out");
     let read = number(artifact, "documents_in");
     match (kept, read) {
-        (Some(kept), Some(read)) => format!("{} of {} documents kept", count(kept as u64), count(read as u64)),
+        (Some(kept), Some(read)) => format!(
+            "{} of {} documents kept",
+            count(kept as u64),
+            count(read as u64)
+        ),
         _ => String::new(),
     }
 }
 
 /// `4,096 tokens`.
 pub(crate) fn tokenizer(artifact: &Artifact) -> String {
-    words([number(artifact, "vocab_size").map(|many| format!("{} tokens in the vocabulary", count(many as u64)))])
+    words([number(artifact, "vocab_size")
+        .map(|many| format!("{} tokens in the vocabulary", count(many as u64)))])
 }
 
 /// `2.1 M tokens to train on`.
 pub(crate) fn shards(artifact: &Artifact) -> String {
-    words([number(artifact, "train_tokens").map(|many| format!("{} tokens to train on", short(many)))])
+    words([
+        number(artifact, "train_tokens").map(|many| format!("{} tokens to train on", short(many)))
+    ])
 }
 
 /// `3.1 M parameters, 9.2 M tokens, loss 1.234`.
@@ -48,12 +60,18 @@ pub(crate) fn model(artifact: &Artifact) -> String {
         number(artifact, "tokens").map(|many| format!("{} tokens", short(many))),
         number(artifact, "loss").map(|loss| format!("loss {loss:.3}")),
         number(artifact, "validation_bits_per_byte").map(|bits| format!("{bits:.3} bits/byte")),
-        number(artifact, "preference_accuracy").map(|share| format!("{:.0} % of held-out pairs", share * 100.0)),
+        number(artifact, "preference_accuracy")
+            .map(|share| format!("{:.0} % of held-out pairs", share * 100.0)),
     ])
 }
 
 /// `7 candidates`.
 pub(crate) fn evaluation(artifact: &Artifact) -> String {
-    let rows = artifact.manifest.metrics.get("candidates").and_then(Value::as_object).map_or(0, serde_json::Map::len);
+    let rows = artifact
+        .manifest
+        .metrics
+        .get("candidates")
+        .and_then(Value::as_object)
+        .map_or(0, serde_json::Map::len);
     format!("{rows} rows side by side")
 }

@@ -24,7 +24,12 @@ impl Sources {
     ///
     /// # Errors
     /// When the embedded world cannot be written.
-    pub(crate) fn documents(&mut self, recipe: &Recipe, store: &Store, journal: &mut Journal) -> anyhow::Result<Vec<PathBuf>> {
+    pub(crate) fn documents(
+        &mut self,
+        recipe: &Recipe,
+        store: &Store,
+        journal: &mut Journal,
+    ) -> anyhow::Result<Vec<PathBuf>> {
         if recipe.sources.documents.is_empty() {
             return Ok(vec![self.world(recipe, store, journal)?.file("documents")]);
         }
@@ -32,11 +37,20 @@ impl Sources {
         Ok(recipe.sources.documents.clone())
     }
 
-    fn world(&mut self, recipe: &Recipe, store: &Store, journal: &mut Journal) -> anyhow::Result<Artifact> {
+    fn world(
+        &mut self,
+        recipe: &Recipe,
+        store: &Store,
+        journal: &mut Journal,
+    ) -> anyhow::Result<Artifact> {
         if let Some(world) = &self.world {
             return Ok(world.clone());
         }
-        let world = journal.stage("world", |progress| Ok(nursery::run(&recipe.world, store, progress)?), remark::world)?;
+        let world = journal.stage(
+            "world",
+            |progress| Ok(nursery::run(&recipe.world, store, progress)?),
+            remark::world,
+        )?;
         self.world = Some(world.clone());
         Ok(world)
     }
@@ -58,14 +72,23 @@ impl Sources {
             (Some(file), _) => Some((file.clone(), recipe.sources.held_out.clone())),
             (None, true) => {
                 let world = self.world(recipe, store, journal)?;
-                Some((world.file("instructions.jsonl"), Some(world.file("held_out.jsonl"))))
+                Some((
+                    world.file("instructions.jsonl"),
+                    Some(world.file("held_out.jsonl")),
+                ))
             }
             (None, false) => None,
         };
         let found = match files {
             Some((file, held_out)) => {
                 let config = &recipe.instructions;
-                Some(data::instructions::run(config, &file, held_out.as_deref(), store, &Progress::silent())?)
+                Some(data::instructions::run(
+                    config,
+                    &file,
+                    held_out.as_deref(),
+                    store,
+                    &Progress::silent(),
+                )?)
             }
             None => None,
         };
@@ -90,12 +113,20 @@ impl Sources {
             (Some(file), _) => Some((file.clone(), recipe.sources.held_out_preferences.clone())),
             (None, true) if recipe.sources.instructions.is_none() => {
                 let world = self.world(recipe, store, journal)?;
-                Some((world.file("preferences.jsonl"), Some(world.file("held_out_preferences.jsonl"))))
+                Some((
+                    world.file("preferences.jsonl"),
+                    Some(world.file("held_out_preferences.jsonl")),
+                ))
             }
             (None, _) => None,
         };
         let found = match files {
-            Some((file, held_out)) => Some(pairs(&recipe.preferences, &file, held_out.as_deref(), store)?),
+            Some((file, held_out)) => Some(pairs(
+                &recipe.preferences,
+                &file,
+                held_out.as_deref(),
+                store,
+            )?),
             None => None,
         };
         self.preferences = Some(found.clone());
@@ -108,7 +139,11 @@ impl Sources {
     ///
     /// # Errors
     /// When the ratings cannot be read.
-    pub(crate) fn feedback(&mut self, recipe: &Recipe, store: &Store) -> anyhow::Result<Option<Artifact>> {
+    pub(crate) fn feedback(
+        &mut self,
+        recipe: &Recipe,
+        store: &Store,
+    ) -> anyhow::Result<Option<Artifact>> {
         if self.feedback.is_none() {
             self.feedback = Some(rated(recipe, store)?);
         }
@@ -120,11 +155,19 @@ impl Sources {
     /// # Errors
     /// When no model goes by that name, or it is a folder outside the store.
     pub(crate) fn base(&self, recipe: &Recipe, store: &Store) -> anyhow::Result<Option<Artifact>> {
-        let Some(wanted) = &recipe.model.base else { return Ok(None) };
+        let Some(wanted) = &recipe.model.base else {
+            return Ok(None);
+        };
         let (path, _) = hub::resolve(store, wanted)?;
         let artifact = Artifact::open(&path).map_err(|_| {
-            Refusal::usage("base", format!("{} is no artifact, so the lineage could not name it", path.display()))
-                .hint("go on from a model of the store; `ontogeny models list` shows them")
+            Refusal::usage(
+                "base",
+                format!(
+                    "{} is no artifact, so the lineage could not name it",
+                    path.display()
+                ),
+            )
+            .hint("go on from a model of the store; `ontogeny models list` shows them")
         })?;
         Ok(Some(artifact))
     }
@@ -135,8 +178,19 @@ fn worldly(sources: &recipe::Sources) -> bool {
     sources.documents.is_empty()
 }
 
-fn pairs(config: &data::preferences::Config, file: &Path, held_out: Option<&Path>, store: &Store) -> anyhow::Result<Artifact> {
-    Ok(data::preferences::run(config, file, held_out, store, &Progress::silent())?)
+fn pairs(
+    config: &data::preferences::Config,
+    file: &Path,
+    held_out: Option<&Path>,
+    store: &Store,
+) -> anyhow::Result<Artifact> {
+    Ok(data::preferences::run(
+        config,
+        file,
+        held_out,
+        store,
+        &Progress::silent(),
+    )?)
 }
 
 fn rated(recipe: &Recipe, store: &Store) -> anyhow::Result<Option<Artifact>> {
@@ -152,6 +206,9 @@ fn rated(recipe: &Recipe, store: &Store) -> anyhow::Result<Option<Artifact>> {
         return Ok(None);
     }
     // Every rated pair is taught; whether it was learned is asked by the evaluation.
-    let config = data::preferences::Config { held_out_fraction: 0.0, ..recipe.preferences.clone() };
+    let config = data::preferences::Config {
+        held_out_fraction: 0.0,
+        ..recipe.preferences.clone()
+    };
     Ok(Some(pairs(&config, &file, None, store)?))
 }

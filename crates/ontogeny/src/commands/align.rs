@@ -8,7 +8,15 @@ use crate::life;
 use crate::output::Output;
 use crate::refusal::Refusal;
 
-const STAGES: [&str; 7] = ["world", "data", "tokenizer", "shards", "pretrain", "finetune", "align"];
+const STAGES: [&str; 7] = [
+    "world",
+    "data",
+    "tokenizer",
+    "shards",
+    "pretrain",
+    "finetune",
+    "align",
+];
 
 /// Alignment (DPO) alone: from a model that answers and pairs of answers to one that answers better
 ///
@@ -22,7 +30,10 @@ pub(crate) struct Arguments {
 
 pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Result<Output> {
     stage::execute(&arguments.stage, &STAGES, context, |upbringing| {
-        let base = match upbringing.sources.base(upbringing.recipe, upbringing.store)? {
+        let base = match upbringing
+            .sources
+            .base(upbringing.recipe, upbringing.store)?
+        {
             Some(base) => Some(base),
             None => {
                 let base = super::pretrain::base(upbringing)?;
@@ -30,7 +41,9 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
             }
         };
         life::align(upbringing, base.as_ref())?.ok_or_else(|| {
-            Refusal::usage("preferences", "there is nothing to align with").hint("give pairs of answers: --preferences FILE.jsonl, or rate served ones").into()
+            Refusal::usage("preferences", "there is nothing to align with")
+                .hint("give pairs of answers: --preferences FILE.jsonl, or rate served ones")
+                .into()
         })
     })
 }

@@ -36,9 +36,16 @@ pub(crate) struct Arguments {
 pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Result<Output> {
     let engine = load(&arguments.model, context)?;
     let interactive = std::io::stdin().is_terminal() && !context.json;
-    let mut messages: Vec<Message> = arguments.system.iter().map(|system| Message::new("system", system)).collect();
+    let mut messages: Vec<Message> = arguments
+        .system
+        .iter()
+        .map(|system| Message::new("system", system))
+        .collect();
     if interactive && !context.quiet {
-        eprintln!("{} – an empty line ends the conversation", engine.model_id());
+        eprintln!(
+            "{} – an empty line ends the conversation",
+            engine.model_id()
+        );
     }
     let mut lines = std::io::stdin().lock().lines();
     loop {
@@ -54,9 +61,12 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
         let prompt = engine.tokenizer().encode_chat(&messages, true)?;
         if prompt.len() >= engine.context() {
             let (tokens, room) = (prompt.len(), engine.context());
-            return Err(Refusal::failed("context", format!("the conversation has {tokens} tokens, the model's context {room}"))
-                .hint("start a new conversation")
-                .into());
+            return Err(Refusal::failed(
+                "context",
+                format!("the conversation has {tokens} tokens, the model's context {room}"),
+            )
+            .hint("start a new conversation")
+            .into());
         }
         let request = Request {
             prompt,
@@ -74,5 +84,8 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
         }
         messages.push(Message::new("assistant", said.text));
     }
-    Ok(Output::new("", json!({ "model": engine.model_id(), "messages": messages })))
+    Ok(Output::new(
+        "",
+        json!({ "model": engine.model_id(), "messages": messages }),
+    ))
 }

@@ -44,7 +44,9 @@ and the reason.")]
         path: PathBuf,
     },
     /// Write a procedural world: documents with labelled defects, questions, preference pairs
-    #[command(after_help = "Example:\n  ontogeny data generate nursery --out world/ --docs 5000 --seed 7")]
+    #[command(
+        after_help = "Example:\n  ontogeny data generate nursery --out world/ --docs 5000 --seed 7"
+    )]
     Generate {
         /// Which world
         world: World,
@@ -69,15 +71,36 @@ pub(crate) enum World {
 
 pub(crate) fn execute(command: &Command, context: &Context) -> anyhow::Result<Output> {
     match command {
-        Command::Curate { paths, out, recipe, set } => {
-            curate(paths, out, &Choice { recipe: recipe.clone(), set: set.clone() }, context)
-        }
+        Command::Curate {
+            paths,
+            out,
+            recipe,
+            set,
+        } => curate(
+            paths,
+            out,
+            &Choice {
+                recipe: recipe.clone(),
+                set: set.clone(),
+            },
+            context,
+        ),
         Command::Inspect { path } => inspect(path, context),
-        Command::Generate { world: World::Nursery, out, docs, seed } => generate(out, *docs, *seed),
+        Command::Generate {
+            world: World::Nursery,
+            out,
+            docs,
+            seed,
+        } => generate(out, *docs, *seed),
     }
 }
 
-fn curate(paths: &[PathBuf], out: &Path, choice: &Choice, context: &Context) -> anyhow::Result<Output> {
+fn curate(
+    paths: &[PathBuf],
+    out: &Path,
+    choice: &Choice,
+    context: &Context,
+) -> anyhow::Result<Output> {
     let recipe = choice.resolve(Vec::new())?;
     let store = context.store()?;
     let display = context.display("data curate", &["data"]);
@@ -96,7 +119,13 @@ fn curate(paths: &[PathBuf], out: &Path, choice: &Choice, context: &Context) -> 
         .flatten()
         .map(|step| {
             let name = step["step"].as_str().unwrap_or("step").replace('_', " ");
-            [name].into_iter().chain(["kept", "dropped", "edited"].map(|what| count(step[what].as_u64().unwrap_or(0)))).collect()
+            [name]
+                .into_iter()
+                .chain(
+                    ["kept", "dropped", "edited"]
+                        .map(|what| count(step[what].as_u64().unwrap_or(0))),
+                )
+                .collect()
         })
         .collect();
     let text = format!(
@@ -127,7 +156,11 @@ fn inspect(path: &Path, context: &Context) -> anyhow::Result<Output> {
     let display = context.display("data inspect", &["inspect"]);
     let found = data::inspect(&[path.to_owned()], display.progress())?;
     display.finish();
-    let languages: Vec<String> = found.languages.iter().map(|(language, many)| format!("{language} {}", count(*many))).collect();
+    let languages: Vec<String> = found
+        .languages
+        .iter()
+        .map(|(language, many)| format!("{language} {}", count(*many)))
+        .collect();
     let rows = [
         ("files", count(found.files.len() as u64)),
         ("left out", count(found.skipped.len() as u64)),
@@ -140,7 +173,10 @@ fn inspect(path: &Path, context: &Context) -> anyhow::Result<Output> {
         ("longest document", bytes(found.lengths.max as f64)),
         ("languages", languages.join(", ")),
     ];
-    let rows: Vec<Vec<String>> = rows.into_iter().map(|(what, much)| vec![what.to_owned(), much]).collect();
+    let rows: Vec<Vec<String>> = rows
+        .into_iter()
+        .map(|(what, much)| vec![what.to_owned(), much])
+        .collect();
     let mut text = table(&["", ""], &rows);
     for sample in &found.samples {
         let words = sample.text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -163,5 +199,8 @@ fn generate(out: &Path, docs: Option<u64>, seed: Option<u64>) -> anyhow::Result<
         world.seed,
         out.display()
     );
-    Ok(Output::new(text, json!({ "out": out, "seed": world.seed, "summary": summary })))
+    Ok(Output::new(
+        text,
+        json!({ "out": out, "seed": world.seed, "summary": summary }),
+    ))
 }

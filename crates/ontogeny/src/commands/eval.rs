@@ -46,10 +46,17 @@ struct Measured {
     interval: Interval,
 }
 
-const RESAMPLING: Resampling = Resampling { seed: Seed(0), resamples: 1000 };
+const RESAMPLING: Resampling = Resampling {
+    seed: Seed(0),
+    resamples: 1000,
+};
 
 pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Result<Output> {
-    let tasks = arguments.task.iter().map(|task| Task::find(task, context)).collect::<anyhow::Result<Vec<_>>>()?;
+    let tasks = arguments
+        .task
+        .iter()
+        .map(|task| Task::find(task, context))
+        .collect::<anyhow::Result<Vec<_>>>()?;
     let engine = super::generate::load(&arguments.model, context)?;
     let names: Vec<&str> = arguments.task.iter().map(String::as_str).collect();
     let display = context.display(&arguments.model, &names);
@@ -60,7 +67,11 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
         for (metric, series) in series {
             let interval = series.interval(metric, RESAMPLING);
             if interval.n > 0 {
-                measured.push(Measured { task: (*name).to_owned(), metric, interval });
+                measured.push(Measured {
+                    task: (*name).to_owned(),
+                    metric,
+                    interval,
+                });
             }
         }
         display.mark(name, Mark::Done, "");
@@ -74,16 +85,29 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
             "low": one.interval.low, "high": one.interval.high, "n": one.interval.n,
         })).collect::<Value>(),
     });
-    Ok(Output::new(table(&["task", "metric", "value", "95 % interval", "n"], &rows), json))
+    Ok(Output::new(
+        table(&["task", "metric", "value", "95 % interval", "n"], &rows),
+        json,
+    ))
 }
 
 fn row(one: &Measured) -> Vec<String> {
-    let shown = |value: f64| if one.metric.is_proportion() { quantity::percent(value) } else { format!("{value:.3}") };
+    let shown = |value: f64| {
+        if one.metric.is_proportion() {
+            quantity::percent(value)
+        } else {
+            format!("{value:.3}")
+        }
+    };
     vec![
         one.task.clone(),
         one.metric.name().replace('_', " "),
         shown(one.interval.value),
-        format!("{} to {}", shown(one.interval.low), shown(one.interval.high)),
+        format!(
+            "{} to {}",
+            shown(one.interval.low),
+            shown(one.interval.high)
+        ),
         quantity::count(one.interval.n),
     ]
 }
@@ -101,26 +125,45 @@ impl Task {
         if name == "nursery" {
             let recipe = Choice::default().resolve(Vec::new())?;
             let world = nursery::run(&recipe.world, &context.store()?, &Progress::silent())?;
-            return Ok(Self::Questions(question::read_questions(&world.file("held_out.jsonl"))?));
+            return Ok(Self::Questions(question::read_questions(
+                &world.file("held_out.jsonl"),
+            )?));
         }
         let path = Path::new(name);
         if !path.exists() {
-            return Err(Refusal::usage("task", format!("there is no task `{name}` and no file of that name"))
-                .hint("give `nursery`, a .jsonl file of questions or pairs, or documents")
-                .into());
+            return Err(Refusal::usage(
+                "task",
+                format!("there is no task `{name}` and no file of that name"),
+            )
+            .hint("give `nursery`, a .jsonl file of questions or pairs, or documents")
+            .into());
         }
-        if path.extension().is_none_or(|extension| extension != "jsonl") {
+        if path
+            .extension()
+            .is_none_or(|extension| extension != "jsonl")
+        {
             return Ok(Self::Documents(path.to_owned()));
         }
         match first_row(path)? {
             row if row.get("chosen").is_some() => Ok(Self::Pairs(question::read_pairs(path)?)),
-            row if row.get("messages").is_some() => Ok(Self::Questions(question::read_questions(path)?)),
+            row if row.get("messages").is_some() => {
+                Ok(Self::Questions(question::read_questions(path)?))
+            }
             _ => Ok(Self::Documents(path.to_owned())),
         }
     }
 
-    fn measure(&self, engine: &Engine, arguments: &Arguments, progress: &Progress) -> anyhow::Result<Vec<(Metric, Series)>> {
-        let limit = if arguments.limit == 0 { usize::MAX } else { arguments.limit };
+    fn measure(
+        &self,
+        engine: &Engine,
+        arguments: &Arguments,
+        progress: &Progress,
+    ) -> anyhow::Result<Vec<(Metric, Series)>> {
+        let limit = if arguments.limit == 0 {
+            usize::MAX
+        } else {
+            arguments.limit
+        };
         Ok(match self {
             Self::Questions(questions) => {
                 let questions = &questions[..questions.len().min(limit)];
@@ -136,9 +179,15 @@ impl Task {
                 let mut texts = Vec::new();
                 for document in data::documents(std::slice::from_ref(path), progress)?.take(limit) {
                     let document = document?;
-                    texts.push(bits_per_byte::Text { id: document.id, text: document.text });
+                    texts.push(bits_per_byte::Text {
+                        id: document.id,
+                        text: document.text,
+                    });
                 }
-                vec![(Metric::BitsPerByte, bits_per_byte::measure(engine, &texts, progress)?)]
+                vec![(
+                    Metric::BitsPerByte,
+                    bits_per_byte::measure(engine, &texts, progress)?,
+                )]
             }
         })
     }
@@ -149,6 +198,8 @@ fn first_row(path: &Path) -> anyhow::Result<Value> {
     use std::io::BufRead as _;
     let file = std::fs::File::open(path).map_err(artifact::Error::io("read", path))?;
     let mut line = String::new();
-    std::io::BufReader::new(file).read_line(&mut line).map_err(artifact::Error::io("read", path))?;
+    std::io::BufReader::new(file)
+        .read_line(&mut line)
+        .map_err(artifact::Error::io("read", path))?;
     Ok(serde_json::from_str(&line).unwrap_or(Value::Null))
 }

@@ -51,11 +51,25 @@ pub(crate) fn execute(command: &Command, context: &Context) -> anyhow::Result<Ou
                 .iter()
                 .map(|(model, one)| {
                     let short: String = model.chars().take(12).collect();
-                    [short, one.answers.to_string(), one.up.to_string(), one.down.to_string(), one.corrections.to_string()].into()
+                    [
+                        short,
+                        one.answers.to_string(),
+                        one.up.to_string(),
+                        one.down.to_string(),
+                        one.corrections.to_string(),
+                    ]
+                    .into()
                 })
                 .collect();
             rows.push(
-                ["all".into(), stats.answers.to_string(), stats.up.to_string(), stats.down.to_string(), stats.corrections.to_string()].into(),
+                [
+                    "all".into(),
+                    stats.answers.to_string(),
+                    stats.up.to_string(),
+                    stats.down.to_string(),
+                    stats.corrections.to_string(),
+                ]
+                .into(),
             );
             let text = format!(
                 "{}\n\n{} preference pairs; the next `ontogeny run` takes them in",
@@ -66,7 +80,10 @@ pub(crate) fn execute(command: &Command, context: &Context) -> anyhow::Result<Ou
         }
         Command::Export { out } => {
             let pairs = feedback::export(&store, out)?;
-            Ok(Output::new(format!("{pairs} preference pairs in {}", out.display()), json!({ "pairs": pairs, "path": out })))
+            Ok(Output::new(
+                format!("{pairs} preference pairs in {}", out.display()),
+                json!({ "pairs": pairs, "path": out }),
+            ))
         }
     }
 }

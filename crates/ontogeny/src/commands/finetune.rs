@@ -8,7 +8,14 @@ use crate::life;
 use crate::output::Output;
 use crate::refusal::Refusal;
 
-const STAGES: [&str; 6] = ["world", "data", "tokenizer", "shards", "pretrain", "finetune"];
+const STAGES: [&str; 6] = [
+    "world",
+    "data",
+    "tokenizer",
+    "shards",
+    "pretrain",
+    "finetune",
+];
 
 /// Fine-tuning alone: from a model and questions with answers to one that answers
 ///
@@ -24,7 +31,9 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
     stage::execute(&arguments.stage, &STAGES, context, |upbringing| {
         let base = super::pretrain::base(upbringing)?;
         life::finetune(upbringing, &base)?.ok_or_else(|| {
-            Refusal::usage("instructions", "there is nothing to fine-tune on").hint("give questions with answers: --instructions FILE.jsonl").into()
+            Refusal::usage("instructions", "there is nothing to fine-tune on")
+                .hint("give questions with answers: --instructions FILE.jsonl")
+                .into()
         })
     })
 }

@@ -57,7 +57,13 @@ pub(crate) struct SamplingArguments {
 
 impl SamplingArguments {
     pub(crate) fn sampling(&self) -> Sampling {
-        Sampling { temperature: self.temperature, top_k: self.top_k, top_p: self.top_p, min_p: self.min_p, seed: self.seed }
+        Sampling {
+            temperature: self.temperature,
+            top_k: self.top_k,
+            top_p: self.top_p,
+            min_p: self.min_p,
+            seed: self.seed,
+        }
     }
 }
 
@@ -69,7 +75,11 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
     };
     let tokens = engine.tokenizer().encode(&prompt)?;
     // A model learns that a document begins behind the end of another.
-    let tokens = if tokens.is_empty() { vec![engine.tokenizer().end_of_text()] } else { tokens };
+    let tokens = if tokens.is_empty() {
+        vec![engine.tokenizer().end_of_text()]
+    } else {
+        tokens
+    };
     let prompt_tokens = tokens.len();
     let request = Request {
         prompt: tokens,
@@ -85,7 +95,9 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
             write(piece);
         }
     })?;
-    let seconds = said.first_token_seconds.unwrap_or_else(|| started.elapsed().as_secs_f64());
+    let seconds = said
+        .first_token_seconds
+        .unwrap_or_else(|| started.elapsed().as_secs_f64());
     let decoding = started.elapsed().as_secs_f64() - seconds;
     let decoded = said.ids.len().saturating_sub(1);
     let mut json = json!({
@@ -117,20 +129,44 @@ pub(crate) struct Said {
 }
 
 /// Runs one request, handing each piece of text on as it comes.
-pub(crate) fn stream(engine: &Engine, request: Request, started: Instant, mut piece: impl FnMut(&str)) -> anyhow::Result<Said> {
-    let mut said =
-        Said { text: String::new(), ids: Vec::new(), logprobs: Vec::new(), finish_reason: FinishReason::Stop, first_token_seconds: None };
+pub(crate) fn stream(
+    engine: &Engine,
+    request: Request,
+    started: Instant,
+    mut piece: impl FnMut(&str),
+) -> anyhow::Result<Said> {
+    let mut said = Said {
+        text: String::new(),
+        ids: Vec::new(),
+        logprobs: Vec::new(),
+        finish_reason: FinishReason::Stop,
+        first_token_seconds: None,
+    };
     for delta in engine.submit(request) {
         match delta {
-            Delta::Token { id, text, logprob, top } => {
-                said.first_token_seconds.get_or_insert_with(|| started.elapsed().as_secs_f64());
+            Delta::Token {
+                id,
+                text,
+                logprob,
+                top,
+            } => {
+                said.first_token_seconds
+                    .get_or_insert_with(|| started.elapsed().as_secs_f64());
                 piece(&text);
                 said.text.push_str(&text);
                 said.ids.push(id);
-                let top: Vec<_> = top.iter().map(|(id, logprob)| json!({ "id": id, "logprob": logprob })).collect();
-                said.logprobs.push(json!({ "id": id, "logprob": logprob, "top": top }));
+                let top: Vec<_> = top
+                    .iter()
+                    .map(|(id, logprob)| json!({ "id": id, "logprob": logprob }))
+                    .collect();
+                said.logprobs
+                    .push(json!({ "id": id, "logprob": logprob, "top": top }));
             }
-            Delta::Done { finish_reason, text, .. } => {
+            Delta::Done {
+                finish_reason,
+                text,
+                ..
+            } => {
                 piece(&text);
                 said.text.push_str(&text);
                 said.finish_reason = finish_reason;
@@ -153,14 +189,22 @@ pub(crate) fn read_stdin() -> anyhow::Result<String> {
     let mut bytes = Vec::new();
     std::io::stdin().lock().read_to_end(&mut bytes)?;
     String::from_utf8(bytes).map_err(|error| {
-        Refusal::failed("input", format!("stdin is not UTF-8 text (byte {})", error.utf8_error().valid_up_to()))
-            .hint("convert it first, for example with iconv")
-            .into()
+        Refusal::failed(
+            "input",
+            format!(
+                "stdin is not UTF-8 text (byte {})",
+                error.utf8_error().valid_up_to()
+            ),
+        )
+        .hint("convert it first, for example with iconv")
+        .into()
     })
 }
 
 /// Writes a piece of text at once; a reader that went away is no failure.
 pub(crate) fn write(piece: &str) {
     let mut stdout = std::io::stdout().lock();
-    let _ = stdout.write_all(piece.as_bytes()).and_then(|()| stdout.flush());
+    let _ = stdout
+        .write_all(piece.as_bytes())
+        .and_then(|()| stdout.flush());
 }

@@ -40,15 +40,29 @@ pub(crate) fn execute(command: &Command, context: &Context) -> anyhow::Result<Ou
 fn list(context: &Context) -> anyhow::Result<Output> {
     let store = context.store()?;
     let refs = store.refs()?;
-    let models: Vec<Artifact> = store.list()?.into_iter().filter(|one| one.manifest.kind == "model").collect();
+    let models: Vec<Artifact> = store
+        .list()?
+        .into_iter()
+        .filter(|one| one.manifest.kind == "model")
+        .collect();
     let mut rows = Vec::new();
     let mut objects = Vec::new();
     for model in &models {
-        let names: Vec<&str> = refs.iter().filter(|(_, id)| *id == model.id).map(|(name, _)| name.as_str()).collect();
-        let parameters = hub::read_config(&model.path).map(|config| config.decoder.parameters()).ok();
+        let names: Vec<&str> = refs
+            .iter()
+            .filter(|(_, id)| *id == model.id)
+            .map(|(name, _)| name.as_str())
+            .collect();
+        let parameters = hub::read_config(&model.path)
+            .map(|config| config.decoder.parameters())
+            .ok();
         let stage = stage(model);
         rows.push(vec![
-            if names.is_empty() { "–".to_owned() } else { names.join(", ") },
+            if names.is_empty() {
+                "–".to_owned()
+            } else {
+                names.join(", ")
+            },
             model.id.short().to_owned(),
             stage.clone(),
             parameters.map_or_else(|| "–".to_owned(), |count| quantity::short(count as f64)),
@@ -63,7 +77,10 @@ fn list(context: &Context) -> anyhow::Result<Output> {
     let text = if rows.is_empty() {
         "no models yet; `ontogeny run` raises one".to_owned()
     } else {
-        table(&["name", "id", "stage", "parameters", "bits/byte", "loss"], &rows)
+        table(
+            &["name", "id", "stage", "parameters", "bits/byte", "loss"],
+            &rows,
+        )
     };
     Ok(Output::new(text, json!({ "models": objects })))
 }
@@ -71,7 +88,11 @@ fn list(context: &Context) -> anyhow::Result<Output> {
 /// How a model came to be, by its inputs: `pretrain`, `finetune` or `align`.
 pub(crate) fn stage(model: &Artifact) -> String {
     let has = |role: &str| model.manifest.inputs.iter().any(|input| input.role == role);
-    let named = model.manifest.metric("stage").and_then(Value::as_str).map(str::to_owned);
+    let named = model
+        .manifest
+        .metric("stage")
+        .and_then(Value::as_str)
+        .map(str::to_owned);
     named.unwrap_or_else(|| {
         let stage = match (has("preferences") || has("feedback"), has("instructions")) {
             (true, _) => "align",
@@ -83,7 +104,9 @@ pub(crate) fn stage(model: &Artifact) -> String {
 }
 
 fn number(value: Option<&Value>) -> String {
-    value.and_then(Value::as_f64).map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"))
+    value
+        .and_then(Value::as_f64)
+        .map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"))
 }
 
 fn show(wanted: &str, context: &Context) -> anyhow::Result<Output> {
@@ -94,22 +117,47 @@ fn show(wanted: &str, context: &Context) -> anyhow::Result<Output> {
     let mut rows = vec![
         vec!["model".to_owned(), id.clone()],
         vec!["folder".to_owned(), path.display().to_string()],
-        vec!["parameters".to_owned(), quantity::count(decoder.parameters() as u64)],
+        vec![
+            "parameters".to_owned(),
+            quantity::count(decoder.parameters() as u64),
+        ],
         vec!["layers".to_owned(), decoder.num_hidden_layers.to_string()],
         vec!["width".to_owned(), decoder.hidden_size.to_string()],
-        vec!["heads".to_owned(), format!("{} ({} for keys and values)", decoder.num_attention_heads, decoder.num_key_value_heads)],
-        vec!["vocabulary".to_owned(), quantity::count(decoder.vocab_size as u64)],
-        vec!["context".to_owned(), quantity::count(decoder.max_position_embeddings as u64)],
+        vec![
+            "heads".to_owned(),
+            format!(
+                "{} ({} for keys and values)",
+                decoder.num_attention_heads, decoder.num_key_value_heads
+            ),
+        ],
+        vec![
+            "vocabulary".to_owned(),
+            quantity::count(decoder.vocab_size as u64),
+        ],
+        vec![
+            "context".to_owned(),
+            quantity::count(decoder.max_position_embeddings as u64),
+        ],
     ];
     let manifest = Artifact::open(&path).ok().map(|artifact| artifact.manifest);
     if let Some(manifest) = &manifest {
-        for (name, value) in [&manifest.metrics, &manifest.measured].into_iter().filter_map(Value::as_object).flatten() {
+        for (name, value) in [&manifest.metrics, &manifest.measured]
+            .into_iter()
+            .filter_map(Value::as_object)
+            .flatten()
+        {
             if value.is_number() || value.is_string() {
-                rows.push(vec![name.replace('_', " "), value.to_string().trim_matches('"').to_owned()]);
+                rows.push(vec![
+                    name.replace('_', " "),
+                    value.to_string().trim_matches('"').to_owned(),
+                ]);
             }
         }
         for input in &manifest.inputs {
-            rows.push(vec![format!("made from ({})", input.role), input.id.to_string()]);
+            rows.push(vec![
+                format!("made from ({})", input.role),
+                input.id.to_string(),
+            ]);
         }
     }
     let json = json!({
@@ -122,9 +170,22 @@ fn show(wanted: &str, context: &Context) -> anyhow::Result<Output> {
 
 /// Two columns, both flush left.
 fn left_table(rows: &[Vec<String>]) -> String {
-    let width = rows.iter().map(|row| row[0].chars().count()).max().unwrap_or(0);
-    let lines: Vec<String> =
-        rows.iter().map(|row| format!("{}{}  {}", row[0], " ".repeat(width - row[0].chars().count()), row[1])).collect();
+    let width = rows
+        .iter()
+        .map(|row| row[0].chars().count())
+        .max()
+        .unwrap_or(0);
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|row| {
+            format!(
+                "{}{}  {}",
+                row[0],
+                " ".repeat(width - row[0].chars().count()),
+                row[1]
+            )
+        })
+        .collect();
     lines.join("\n")
 }
 
@@ -133,5 +194,8 @@ fn remove(wanted: &str, force: bool, context: &Context) -> anyhow::Result<Output
     let (_, id) = hub::resolve(&store, wanted)?;
     let artifact = store.get(&id)?;
     store.remove(&artifact.id, force)?;
-    Ok(Output::new(format!("removed {}", artifact.id.short()), json!({ "removed": artifact.id })))
+    Ok(Output::new(
+        format!("removed {}", artifact.id.short()),
+        json!({ "removed": artifact.id }),
+    ))
 }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::stage::{self, StageArguments};
 use crate::context::Context;
-use crate::life::{self, Upbringing, Read};
+use crate::life::{self, Read, Upbringing};
 use crate::output::Output;
 
 const STAGES: [&str; 5] = ["world", "data", "tokenizer", "shards", "pretrain"];
@@ -16,7 +16,9 @@ const STAGES: [&str; 5] = ["world", "data", "tokenizer", "shards", "pretrain"];
 ///
 /// What comes before it is found in the store, or done first.
 #[derive(Debug, Args)]
-#[command(after_help = "Example:\n  ontogeny pretrain --data texts/ --set model.depth=4 --set pretrain.tokens=5000000")]
+#[command(
+    after_help = "Example:\n  ontogeny pretrain --data texts/ --set model.depth=4 --set pretrain.tokens=5000000"
+)]
 pub(crate) struct Arguments {
     #[command(flatten)]
     stage: StageArguments,
@@ -37,7 +39,9 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
 
 /// The initial weights, batches and learning rates of the run that follows.
 fn dump_peer(upbringing: &Upbringing<'_>, read: &Read, folder: &Path) -> anyhow::Result<()> {
-    let base = upbringing.sources.base(upbringing.recipe, upbringing.store)?;
+    let base = upbringing
+        .sources
+        .base(upbringing.recipe, upbringing.store)?;
     let inputs = train::pretrain::Inputs {
         shards: &read.shards,
         tokenizer: &read.tokenizer,
@@ -45,12 +49,19 @@ fn dump_peer(upbringing: &Upbringing<'_>, read: &Read, folder: &Path) -> anyhow:
         base: base.as_ref(),
         device: upbringing.device,
     };
-    Ok(train::dump_peer(&upbringing.recipe.pretrain, inputs, folder)?)
+    Ok(train::dump_peer(
+        &upbringing.recipe.pretrain,
+        inputs,
+        folder,
+    )?)
 }
 
 /// The model to go on from: the one named, or the recipe's own pre-training.
 pub(crate) fn base(upbringing: &mut Upbringing<'_>) -> anyhow::Result<Artifact> {
-    if let Some(base) = upbringing.sources.base(upbringing.recipe, upbringing.store)? {
+    if let Some(base) = upbringing
+        .sources
+        .base(upbringing.recipe, upbringing.store)?
+    {
         return Ok(base);
     }
     let read = life::data(upbringing)?;

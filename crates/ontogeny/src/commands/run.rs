@@ -10,7 +10,7 @@ use super::serve;
 use crate::context::Context;
 use crate::display::Mark;
 use crate::journal::Journal;
-use crate::life::{self, Upbringing, STAGES};
+use crate::life::{self, STAGES, Upbringing};
 use crate::output::Output;
 use crate::plan;
 use crate::recipe::{Choice, Recipe};
@@ -91,22 +91,36 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
         })?;
     }
     let store = context.store()?;
-    let _lock = artifact::Lock::acquire(&store.home().join("locks").join(format!("run-{}", recipe.name)))?;
+    let _lock = artifact::Lock::acquire(
+        &store
+            .home()
+            .join("locks")
+            .join(format!("run-{}", recipe.name)),
+    )?;
     let display = context.display(&recipe.name, &STAGES);
     display.mark("scope", Mark::Running, "");
     let plan = plan::make(&recipe, &store, context, display.progress())?;
     if !arguments.over_budget {
-        plan.check(&recipe).inspect_err(|_| display.mark("scope", Mark::Failed, "over budget"))?;
+        plan.check(&recipe)
+            .inspect_err(|_| display.mark("scope", Mark::Failed, "over budget"))?;
     }
     display.mark("scope", Mark::Done, &plan.remark());
     display.planned(plan.seconds);
     let journal = Journal::open(display, &store)?;
-    let mut upbringing = Upbringing { recipe: &recipe, sources: Sources::default(), store: &store, device: &context.device, journal };
+    let mut upbringing = Upbringing {
+        recipe: &recipe,
+        sources: Sources::default(),
+        store: &store,
+        device: &context.device,
+        journal,
+    };
     let life = life::raise(&mut upbringing)?;
 
     let seconds = upbringing.journal.seconds();
-    let throughput: Vec<_> =
-        ["pretrain", "finetune", "align"].iter().map(|stage| ((*stage).to_owned(), upbringing.journal.throughput(stage))).collect();
+    let throughput: Vec<_> = ["pretrain", "finetune", "align"]
+        .iter()
+        .map(|stage| ((*stage).to_owned(), upbringing.journal.throughput(stage)))
+        .collect();
     let entries = upbringing.journal.close();
     let story = Story {
         recipe: &recipe,
@@ -124,7 +138,10 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
     if let Some(out) = &arguments.out {
         hand_out(&life, &recipe, &page, out)?;
     }
-    let mut output = Output::new(telling::ending(&story, &path), telling::summary(&story, &path));
+    let mut output = Output::new(
+        telling::ending(&story, &path),
+        telling::summary(&story, &path),
+    );
     if !life.judgement.deployed() {
         output.exit = Some(Exit::Gate);
     }
@@ -137,16 +154,34 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
 /// The command as it was given, with what a shell would need quoted.
 fn command_line() -> String {
     let quote = |word: String| {
-        let plain = word.chars().all(|character| character.is_alphanumeric() || "-_=./:,+@%".contains(character));
-        if plain && !word.is_empty() { word } else { format!("'{}'", word.replace('\'', "'\\''")) }
+        let plain = word
+            .chars()
+            .all(|character| character.is_alphanumeric() || "-_=./:,+@%".contains(character));
+        if plain && !word.is_empty() {
+            word
+        } else {
+            format!("'{}'", word.replace('\'', "'\\''"))
+        }
     };
     let words = std::env::args().skip(1).map(quote);
-    std::iter::once("ontogeny".to_owned()).chain(words).collect::<Vec<_>>().join(" ")
+    std::iter::once("ontogeny".to_owned())
+        .chain(words)
+        .collect::<Vec<_>>()
+        .join(" ")
 }
 
 /// Writes the report beside the artifacts, one for each candidate.
-fn keep_report(page: &str, recipe: &Recipe, life: &life::Life, context: &Context) -> anyhow::Result<PathBuf> {
-    let folder = context.home.join("reports").join(format!("{}-{}", recipe.name, life.candidate().id.short()));
+fn keep_report(
+    page: &str,
+    recipe: &Recipe,
+    life: &life::Life,
+    context: &Context,
+) -> anyhow::Result<PathBuf> {
+    let folder = context.home.join("reports").join(format!(
+        "{}-{}",
+        recipe.name,
+        life.candidate().id.short()
+    ));
     std::fs::create_dir_all(&folder).map_err(artifact::Error::io("create", &folder))?;
     let path = folder.join("report.html");
     artifact::write_atomic(&path, page.as_bytes())?;
@@ -165,7 +200,13 @@ fn hand_out(life: &life::Life, recipe: &Recipe, page: &str, out: &Path) -> anyho
 pub(crate) fn hand_out_model(model: &Artifact, out: &Path) -> anyhow::Result<()> {
     std::fs::create_dir_all(out).map_err(artifact::Error::io("create", out))?;
     let beside = ["artifact.json", "measured.json"];
-    for name in model.manifest.files.keys().map(String::as_str).chain(beside) {
+    for name in model
+        .manifest
+        .files
+        .keys()
+        .map(String::as_str)
+        .chain(beside)
+    {
         let (from, to) = (model.file(name), out.join(name));
         if let Some(parent) = to.parent() {
             std::fs::create_dir_all(parent).map_err(artifact::Error::io("create", parent))?;
@@ -178,16 +219,30 @@ pub(crate) fn hand_out_model(model: &Artifact, out: &Path) -> anyhow::Result<()>
     Ok(())
 }
 
-fn go_on_to_serve(output: Output, recipe: &Recipe, life: &life::Life, context: &Context) -> anyhow::Result<Output> {
+fn go_on_to_serve(
+    output: Output,
+    recipe: &Recipe,
+    life: &life::Life,
+    context: &Context,
+) -> anyhow::Result<Output> {
     if context.json {
         super::generate::write(&format!("{:#}\n", output.json));
     } else {
         super::generate::write(&format!("{}\n\n", output.text));
     }
     if !life.judgement.deployed() && context.store()?.get_ref(&recipe.name)?.is_none() {
-        return Err(Refusal { exit: Exit::Gate, ..Refusal::failed("gate", "the gate let no model in, so there is none to serve") }
-            .hint(format!("`ontogeny serve {}` serves the candidate all the same", life.candidate().id.short()))
-            .into());
+        return Err(Refusal {
+            exit: Exit::Gate,
+            ..Refusal::failed(
+                "gate",
+                "the gate let no model in, so there is none to serve",
+            )
+        }
+        .hint(format!(
+            "`ontogeny serve {}` serves the candidate all the same",
+            life.candidate().id.short()
+        ))
+        .into());
     }
     let config = ::serve::Config {
         bind: recipe.serve.bind,
@@ -197,5 +252,8 @@ fn go_on_to_serve(output: Output, recipe: &Recipe, life: &life::Life, context: &
         ..::serve::Config::default()
     };
     let served = serve::answer(&config, std::slice::from_ref(&recipe.name), context)?;
-    Ok(Output { exit: output.exit, ..served })
+    Ok(Output {
+        exit: output.exit,
+        ..served
+    })
 }

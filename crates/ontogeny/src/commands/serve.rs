@@ -57,13 +57,19 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
 pub(crate) fn check_bind(address: SocketAddr) -> anyhow::Result<()> {
     match std::net::TcpListener::bind(address) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => Err(serve::Error::PortInUse { address }.into()),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            Err(serve::Error::PortInUse { address }.into())
+        }
         Err(source) => Err(serve::Error::Bind { address, source }.into()),
     }
 }
 
 /// Loads the models and serves them until Ctrl-C.
-pub(crate) fn answer(config: &serve::Config, names: &[String], context: &Context) -> anyhow::Result<Output> {
+pub(crate) fn answer(
+    config: &serve::Config,
+    names: &[String],
+    context: &Context,
+) -> anyhow::Result<Output> {
     if names.is_empty() {
         return Err(Refusal::usage("usage", "there is no model to serve")
             .hint("raise one with `ontogeny run`, or name a folder: `ontogeny serve FOLDER`")

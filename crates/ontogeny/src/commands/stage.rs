@@ -44,8 +44,13 @@ pub(crate) fn execute(
     let recipe = arguments.choice.resolve(flags)?;
     let store = context.store()?;
     let journal = Journal::open(context.display(&recipe.name, stages), &store)?;
-    let mut upbringing =
-        Upbringing { recipe: &recipe, sources: Sources::default(), store: &store, device: &context.device, journal };
+    let mut upbringing = Upbringing {
+        recipe: &recipe,
+        sources: Sources::default(),
+        store: &store,
+        device: &context.device,
+        journal,
+    };
     let model = work(&mut upbringing)?;
     upbringing.journal.close();
     if let Some(out) = &arguments.out {
@@ -62,13 +67,18 @@ pub(crate) fn execute(
         "validation_bits_per_byte": number("validation_bits_per_byte"),
         "peak_rss_bytes": artifact::peak_rss_bytes(),
     });
-    let seconds = json["seconds"].as_f64().map_or_else(|| "–".to_owned(), quantity::duration);
+    let seconds = json["seconds"]
+        .as_f64()
+        .map_or_else(|| "–".to_owned(), quantity::duration);
     let rows = [
         vec!["model".to_owned(), model.id.short().to_owned()],
         vec!["made".to_owned(), crate::remark::model(&model)],
         vec!["in".to_owned(), seconds],
         vec!["folder".to_owned(), model.path.display().to_string()],
     ];
-    let lines: Vec<String> = rows.iter().map(|row| format!("{:<8}{}", row[0], row[1])).collect();
+    let lines: Vec<String> = rows
+        .iter()
+        .map(|row| format!("{:<8}{}", row[0], row[1]))
+        .collect();
     Ok(Output::new(lines.join("\n"), json))
 }

@@ -16,7 +16,9 @@ use crate::refusal::Refusal;
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
     /// Train a byte-level BPE tokenizer on files or folders
-    #[command(after_help = "Example:\n  ontogeny tokenizer train texts/ --vocab-size 8192 --out tokenizer.json")]
+    #[command(
+        after_help = "Example:\n  ontogeny tokenizer train texts/ --vocab-size 8192 --out tokenizer.json"
+    )]
     Train {
         /// Files and folders of .txt, .md, .jsonl, .csv, .parquet, also .gz and .zst
         #[arg(required = true, value_name = "PATH")]
@@ -32,7 +34,9 @@ pub(crate) enum Command {
         out: PathBuf,
     },
     /// Text to token ids
-    #[command(after_help = "Example:\n  ontogeny tokenizer encode tokenizer.json \"The reef\" --json")]
+    #[command(
+        after_help = "Example:\n  ontogeny tokenizer encode tokenizer.json \"The reef\" --json"
+    )]
     Encode {
         /// A tokenizer.json, or a folder with one
         file: PathBuf,
@@ -51,14 +55,25 @@ pub(crate) enum Command {
 
 pub(crate) fn execute(command: &Command, context: &Context) -> anyhow::Result<Output> {
     match command {
-        Command::Train { paths, vocab_size, min_frequency, out } => train(paths, *vocab_size, *min_frequency, out, context),
+        Command::Train {
+            paths,
+            vocab_size,
+            min_frequency,
+            out,
+        } => train(paths, *vocab_size, *min_frequency, out, context),
         Command::Encode { file, text } => {
             let tokenizer = Tokenizer::load(file)?;
             let text = text.clone().map_or_else(read_stdin, Ok)?;
             let ids = tokenizer.encode(&text)?;
-            let tokens: Vec<String> = ids.iter().map(|&id| tokenizer.token(id).unwrap_or_default()).collect();
+            let tokens: Vec<String> = ids
+                .iter()
+                .map(|&id| tokenizer.token(id).unwrap_or_default())
+                .collect();
             let words: Vec<String> = ids.iter().map(ToString::to_string).collect();
-            Ok(Output::new(words.join(" "), json!({ "ids": ids, "tokens": tokens })))
+            Ok(Output::new(
+                words.join(" "),
+                json!({ "ids": ids, "tokens": tokens }),
+            ))
         }
         Command::Decode { file, ids } => {
             let tokenizer = Tokenizer::load(file)?;
@@ -72,20 +87,31 @@ pub(crate) fn execute(command: &Command, context: &Context) -> anyhow::Result<Ou
 
 /// Ids written as `1 2 3`, `1,2,3` or `[1, 2, 3]`.
 fn numbers(text: &str) -> Result<Vec<u32>, Refusal> {
-    let words = text.split(|character: char| character.is_whitespace() || ",[]".contains(character));
+    let words =
+        text.split(|character: char| character.is_whitespace() || ",[]".contains(character));
     let ids = words.filter(|word| !word.is_empty()).map(|word| {
         word.parse().map_err(|_| {
-            Refusal::usage("usage", format!("`{word}` is not a token id")).hint("give whole numbers, separated by spaces or commas")
+            Refusal::usage("usage", format!("`{word}` is not a token id"))
+                .hint("give whole numbers, separated by spaces or commas")
         })
     });
     ids.collect()
 }
 
-fn train(paths: &[PathBuf], vocab_size: usize, min_frequency: u64, out: &std::path::Path, context: &Context) -> anyhow::Result<Output> {
+fn train(
+    paths: &[PathBuf],
+    vocab_size: usize,
+    min_frequency: u64,
+    out: &std::path::Path,
+    context: &Context,
+) -> anyhow::Result<Output> {
     let display = context.display("tokenizer", &["tokenizer"]);
     display.mark("tokenizer", Mark::Running, "");
     let documents = data::documents(paths, display.progress())?;
-    let config = tokenizer::TrainConfig { vocab_size, min_frequency };
+    let config = tokenizer::TrainConfig {
+        vocab_size,
+        min_frequency,
+    };
     // An unreadable file ends the iteration; its error is told after the training took what came before.
     let mut failed = None;
     let texts = documents.map_while(|document| match document {
@@ -95,7 +121,11 @@ fn train(paths: &[PathBuf], vocab_size: usize, min_frequency: u64, out: &std::pa
             None
         }
     });
-    let trained = Tokenizer::train(texts.collect::<Vec<_>>().into_iter(), &config, display.progress());
+    let trained = Tokenizer::train(
+        texts.collect::<Vec<_>>().into_iter(),
+        &config,
+        display.progress(),
+    );
     if let Some(error) = failed {
         return Err(error.into());
     }
@@ -107,10 +137,17 @@ fn train(paths: &[PathBuf], vocab_size: usize, min_frequency: u64, out: &std::pa
         trained.save(out)?;
         out.join("tokenizer.json")
     };
-    display.mark("tokenizer", Mark::Done, &format!("{} tokens", trained.vocab_size()));
+    display.mark(
+        "tokenizer",
+        Mark::Done,
+        &format!("{} tokens", trained.vocab_size()),
+    );
     display.finish();
     let text = format!("{} tokens in {}", trained.vocab_size(), path.display());
-    Ok(Output::new(text, json!({ "path": path, "vocab_size": trained.vocab_size() })))
+    Ok(Output::new(
+        text,
+        json!({ "path": path, "vocab_size": trained.vocab_size() }),
+    ))
 }
 
 #[cfg(test)]

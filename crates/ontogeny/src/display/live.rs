@@ -8,7 +8,9 @@ use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::style::{Color, Modifier, Style, Stylize as _};
 use ratatui::symbols::Marker;
 use ratatui::text::{Line, Span};
-use ratatui::widgets::{Axis, Block, Chart, Clear, Dataset, GraphType, LineGauge, Paragraph, Widget as _, Wrap};
+use ratatui::widgets::{
+    Axis, Block, Chart, Clear, Dataset, GraphType, LineGauge, Paragraph, Widget as _, Wrap,
+};
 use ratatui::{Frame, Terminal, TerminalOptions, Viewport};
 
 use super::plain::pace_line;
@@ -30,9 +32,15 @@ pub(super) struct Panel {
 impl Panel {
     /// Opens the panel below the cursor.
     pub(super) fn open(state: &Mutex<State>) -> std::io::Result<Self> {
-        let stages = state.lock().unwrap_or_else(PoisonError::into_inner).stages.len() as u16;
+        let stages = state
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .stages
+            .len() as u16;
         let height = 1 + stages.max(8) + 1 + SAMPLE_LINES + 1;
-        let options = TerminalOptions { viewport: Viewport::Inline(height) };
+        let options = TerminalOptions {
+            viewport: Viewport::Inline(height),
+        };
         let mut terminal = Terminal::with_options(CrosstermBackend::new(stderr()), options)?;
         terminal.hide_cursor()?;
         let before = std::panic::take_hook();
@@ -49,7 +57,9 @@ impl Panel {
         for note in state.notes.drain(..) {
             let lines = (note.chars().count() as u16).div_ceil(width.max(1)).max(1);
             self.terminal.insert_before(lines, |buffer| {
-                Paragraph::new(note).wrap(Wrap { trim: false }).render(buffer.area, buffer);
+                Paragraph::new(note)
+                    .wrap(Wrap { trim: false })
+                    .render(buffer.area, buffer);
             })?;
         }
         if last {
@@ -85,8 +95,12 @@ fn panel(frame: &mut Frame<'_>, state: &State) {
     ])
     .areas(frame.area());
     frame.render_widget(heading(state), title);
-    let [list, chart] = Layout::horizontal([Constraint::Length(LIST_WIDTH), Constraint::Min(0)]).areas(middle);
-    frame.render_widget(Paragraph::new(state.stages.iter().map(stage_line).collect::<Vec<_>>()), list);
+    let [list, chart] =
+        Layout::horizontal([Constraint::Length(LIST_WIDTH), Constraint::Min(0)]).areas(middle);
+    frame.render_widget(
+        Paragraph::new(state.stages.iter().map(stage_line).collect::<Vec<_>>()),
+        list,
+    );
     draw_curve(frame, state, chart);
     draw_gauge(frame, state, gauge);
     draw_sample(frame, state, sample);
@@ -94,7 +108,12 @@ fn panel(frame: &mut Frame<'_>, state: &State) {
 
 fn heading(state: &State) -> Line<'_> {
     let elapsed = quantity::duration(state.began.elapsed().as_secs_f64());
-    let mut words = vec![" ontogeny ".bold().reversed(), "  ".into(), state.title.as_str().bold(), format!("   {elapsed}").into()];
+    let mut words = vec![
+        " ontogeny ".bold().reversed(),
+        "  ".into(),
+        state.title.as_str().bold(),
+        format!("   {elapsed}").into(),
+    ];
     if let Some(planned) = state.planned {
         words.push(format!(" of about {}", quantity::duration(planned)).dim());
     }
@@ -107,7 +126,10 @@ fn heading(state: &State) -> Line<'_> {
 fn stage_line(stage: &Stage) -> Line<'_> {
     let (mark, style) = match stage.mark {
         Mark::Waiting => ("·", Style::new().add_modifier(Modifier::DIM)),
-        Mark::Running => ("▸", Style::new().fg(Color::Cyan).add_modifier(Modifier::BOLD)),
+        Mark::Running => (
+            "▸",
+            Style::new().fg(Color::Cyan).add_modifier(Modifier::BOLD),
+        ),
         Mark::Done => ("✓", Style::new().fg(Color::Green)),
         Mark::Reused => ("=", Style::new().fg(Color::Green)),
         Mark::Skipped => ("–", Style::new().add_modifier(Modifier::DIM)),
@@ -116,17 +138,25 @@ fn stage_line(stage: &Stage) -> Line<'_> {
     };
     let time = match stage.mark {
         Mark::Waiting => String::new(),
-        Mark::Running => quantity::duration(stage.begun.map_or(0.0, |begun| begun.elapsed().as_secs_f64())),
+        Mark::Running => quantity::duration(
+            stage
+                .begun
+                .map_or(0.0, |begun| begun.elapsed().as_secs_f64()),
+        ),
         Mark::Done | Mark::Failed | Mark::Interrupted => quantity::duration(stage.seconds),
         Mark::Reused => "as before".to_owned(),
         Mark::Skipped => "skipped".to_owned(),
     };
-    Line::from(vec![Span::styled(format!(" {mark} {:<12}", stage.name), style), Span::styled(format!("{time:>14}"), style)])
+    Line::from(vec![
+        Span::styled(format!(" {mark} {:<12}", stage.name), style),
+        Span::styled(format!("{time:>14}"), style),
+    ])
 }
 
 fn draw_gauge(frame: &mut Frame<'_>, state: &State, area: Rect) {
     let text = pace_line(state, false);
-    let [bar, words] = Layout::horizontal([Constraint::Length(LIST_WIDTH), Constraint::Min(0)]).areas(area);
+    let [bar, words] =
+        Layout::horizontal([Constraint::Length(LIST_WIDTH), Constraint::Min(0)]).areas(area);
     match state.pace.as_ref().and_then(super::state::Pace::share) {
         Some(share) => frame.render_widget(
             LineGauge::default()
@@ -138,7 +168,11 @@ fn draw_gauge(frame: &mut Frame<'_>, state: &State, area: Rect) {
         ),
         None => frame.render_widget(Paragraph::new(format!(" {}", state.detail)).dim(), bar),
     }
-    let words_text = if text.is_empty() { state.detail.clone() } else { text };
+    let words_text = if text.is_empty() {
+        state.detail.clone()
+    } else {
+        text
+    };
     frame.render_widget(Paragraph::new(format!("  {words_text}")), words);
 }
 
@@ -148,14 +182,29 @@ fn draw_curve(frame: &mut Frame<'_>, state: &State, area: Rect) {
     }
     let thin = |points: &[(f64, f64)]| -> Vec<(f64, f64)> {
         let stride = points.len().div_ceil(POINTS).max(1);
-        points.iter().step_by(stride).chain(points.last()).copied().collect()
+        points
+            .iter()
+            .step_by(stride)
+            .chain(points.last())
+            .copied()
+            .collect()
     };
     let (loss, validation) = (thin(&state.loss), thin(&state.validation));
     let everything = || loss.iter().chain(&validation);
-    let (low, high) = everything().fold((f64::INFINITY, f64::NEG_INFINITY), |(low, high), &(_, y)| (low.min(y), high.max(y)));
-    let (first, last) = everything().fold((f64::INFINITY, f64::NEG_INFINITY), |(first, last), &(x, _)| (first.min(x), last.max(x)));
+    let (low, high) = everything().fold(
+        (f64::INFINITY, f64::NEG_INFINITY),
+        |(low, high), &(_, y)| (low.min(y), high.max(y)),
+    );
+    let (first, last) = everything().fold(
+        (f64::INFINITY, f64::NEG_INFINITY),
+        |(first, last), &(x, _)| (first.min(x), last.max(x)),
+    );
     let curve = |name: &'static str, color| {
-        Dataset::default().name(name).marker(Marker::Braille).graph_type(GraphType::Line).style(Style::new().fg(color))
+        Dataset::default()
+            .name(name)
+            .marker(Marker::Braille)
+            .graph_type(GraphType::Line)
+            .style(Style::new().fg(color))
     };
     let mut datasets = vec![curve("loss", Color::Cyan).data(&loss)];
     if !validation.is_empty() {
@@ -163,7 +212,11 @@ fn draw_curve(frame: &mut Frame<'_>, state: &State, area: Rect) {
     }
     let chart = Chart::new(datasets)
         .block(Block::new())
-        .x_axis(Axis::default().bounds([first, last.max(first + 1.0)]).style(Style::new().fg(Color::DarkGray)))
+        .x_axis(
+            Axis::default()
+                .bounds([first, last.max(first + 1.0)])
+                .style(Style::new().fg(Color::DarkGray)),
+        )
         .y_axis(
             Axis::default()
                 .bounds([low, high.max(low + 1e-6)])
@@ -174,10 +227,16 @@ fn draw_curve(frame: &mut Frame<'_>, state: &State, area: Rect) {
 }
 
 fn draw_sample(frame: &mut Frame<'_>, state: &State, area: Rect) {
-    let Some((step, text)) = &state.sample else { return };
+    let Some((step, text)) = &state.sample else {
+        return;
+    };
     let words = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let paragraph = Paragraph::new(vec![
-        Line::from(format!(" in its own words, at step {}", quantity::count(*step))).dim(),
+        Line::from(format!(
+            " in its own words, at step {}",
+            quantity::count(*step)
+        ))
+        .dim(),
         Line::from(format!(" {words}")).italic(),
     ])
     .wrap(Wrap { trim: false });
@@ -193,19 +252,50 @@ mod tests {
 
     #[test]
     fn the_panel_shows_stage_pace_curve_and_words() {
-        let mut state = State::new("quickstart", &["data", "tokenizer", "pretrain", "finetune", "align", "evaluate"]);
+        let mut state = State::new(
+            "quickstart",
+            &[
+                "data",
+                "tokenizer",
+                "pretrain",
+                "finetune",
+                "align",
+                "evaluate",
+            ],
+        );
         state.mark("data", Mark::Done, "");
         state.mark("tokenizer", Mark::Reused, "");
         state.mark("pretrain", Mark::Running, "");
         for step in 0..50 {
-            state.take(&Event::Metric { name: "loss", step, value: 8.0 / (1.0 + step as f64) });
+            state.take(&Event::Metric {
+                name: "loss",
+                step,
+                value: 8.0 / (1.0 + step as f64),
+            });
         }
-        state.take(&Event::Tick { done: 50, total: Some(200), unit: "steps" });
-        state.take(&Event::Sample { step: 50, text: "The reef\nis calm <today>".into() });
+        state.take(&Event::Tick {
+            done: 50,
+            total: Some(200),
+            unit: "steps",
+        });
+        state.take(&Event::Sample {
+            step: 50,
+            text: "The reef\nis calm <today>".into(),
+        });
         let mut terminal = Terminal::new(TestBackend::new(100, 16)).expect("a test terminal");
         terminal.draw(|frame| panel(frame, &state)).expect("draws");
         let screen = terminal.backend().to_string();
-        for word in ["quickstart", "✓ data", "= tokenizer", "▸ pretrain", "25 %", "50/200 steps", "The reef is calm <today>", "8.00", "0.16"] {
+        for word in [
+            "quickstart",
+            "✓ data",
+            "= tokenizer",
+            "▸ pretrain",
+            "25 %",
+            "50/200 steps",
+            "The reef is calm <today>",
+            "8.00",
+            "0.16",
+        ] {
             assert!(screen.contains(word), "{word} is not on\n{screen}");
         }
     }

@@ -35,7 +35,9 @@ impl Mode {
     pub(crate) fn choose(quiet: bool) -> Self {
         if quiet {
             Self::Silent
-        } else if std::io::stderr().is_terminal() && std::env::var_os("TERM").is_some_and(|term| term != "dumb") {
+        } else if std::io::stderr().is_terminal()
+            && std::env::var_os("TERM").is_some_and(|term| term != "dumb")
+        {
             Self::Live
         } else {
             Self::Plain
@@ -58,14 +60,21 @@ impl Display {
         let finished = Arc::new(AtomicBool::new(false));
         let sink = Arc::clone(&state);
         let progress = Progress::new(move |event: &Event| {
-            sink.lock().unwrap_or_else(PoisonError::into_inner).take(event);
+            sink.lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(event);
         });
         let painter = (mode != Mode::Silent).then(|| {
             let (state, finished) = (Arc::clone(&state), Arc::clone(&finished));
             std::thread::spawn(move || paint(mode, &state, &finished))
         });
         crate::interrupt::watch(progress.interrupt_flag());
-        Self { state, progress, finished, painter }
+        Self {
+            state,
+            progress,
+            finished,
+            painter,
+        }
     }
 
     /// Where the rooms report to.
@@ -86,7 +95,12 @@ impl Display {
     /// Tokens a second of a stage, by step.
     pub(crate) fn throughput(&self, stage: &str) -> Vec<(f64, f64)> {
         let state = self.state();
-        state.throughput.iter().filter(|(name, ..)| name == stage).map(|(_, step, rate)| (*step, *rate)).collect()
+        state
+            .throughput
+            .iter()
+            .filter(|(name, ..)| name == stage)
+            .map(|(_, step, rate)| (*step, *rate))
+            .collect()
     }
 
     /// Draws the last state and gives the terminal back.
@@ -114,7 +128,11 @@ impl Drop for Display {
 }
 
 fn paint(mode: Mode, state: &Mutex<State>, finished: &AtomicBool) {
-    let mut panel = if mode == Mode::Live { live::Panel::open(state).ok() } else { None };
+    let mut panel = if mode == Mode::Live {
+        live::Panel::open(state).ok()
+    } else {
+        None
+    };
     let mut log = plain::Log::new();
     loop {
         let last = finished.load(Ordering::SeqCst);

@@ -16,7 +16,10 @@ pub(super) struct Log {
 
 impl Log {
     pub(super) fn new() -> Self {
-        Self { last: Instant::now(), detail: String::new() }
+        Self {
+            last: Instant::now(),
+            detail: String::new(),
+        }
     }
 
     pub(super) fn write(&mut self, state: &mut State) {
@@ -41,9 +44,16 @@ fn name(state: &State) -> &str {
 
 /// `1,200/4,000 steps  30 %  5.1/s  loss 2.31  9 min 10 s left`; the share only `with_share`.
 pub(super) fn pace_line(state: &State, with_share: bool) -> String {
-    let Some(pace) = &state.pace else { return String::new() };
+    let Some(pace) = &state.pace else {
+        return String::new();
+    };
     let mut words = vec![match pace.total {
-        Some(total) => format!("{}/{} {}", quantity::count(pace.done), quantity::count(total), pace.unit),
+        Some(total) => format!(
+            "{}/{} {}",
+            quantity::count(pace.done),
+            quantity::count(total),
+            pace.unit
+        ),
         None => format!("{} {}", quantity::count(pace.done), pace.unit),
     }];
     if let Some(share) = pace.share().filter(|_| with_share) {

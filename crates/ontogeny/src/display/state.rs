@@ -48,14 +48,24 @@ impl Pace {
     const WINDOW: Duration = Duration::from_secs(15);
 
     fn new(done: u64, total: Option<u64>, unit: &'static str) -> Self {
-        Self { done, total, unit, recent: VecDeque::from([(Instant::now(), done)]) }
+        Self {
+            done,
+            total,
+            unit,
+            recent: VecDeque::from([(Instant::now(), done)]),
+        }
     }
 
     fn advance(&mut self, done: u64, total: Option<u64>) {
         let now = Instant::now();
         (self.done, self.total) = (done, total);
         self.recent.push_back((now, done));
-        while self.recent.len() > 2 && self.recent.front().is_some_and(|(at, _)| now - *at > Self::WINDOW) {
+        while self.recent.len() > 2
+            && self
+                .recent
+                .front()
+                .is_some_and(|(at, _)| now - *at > Self::WINDOW)
+        {
             self.recent.pop_front();
         }
     }
@@ -74,7 +84,9 @@ impl Pace {
 
     /// The share done, in 0..=1.
     pub(super) fn share(&self) -> Option<f64> {
-        self.total.filter(|&total| total > 0).map(|total| (self.done as f64 / total as f64).min(1.0))
+        self.total
+            .filter(|&total| total > 0)
+            .map(|total| (self.done as f64 / total as f64).min(1.0))
     }
 }
 
@@ -132,7 +144,9 @@ impl State {
     }
 
     pub(super) fn mark(&mut self, name: &str, mark: Mark, remark: &str) {
-        let Some(stage) = self.stages.iter_mut().find(|stage| stage.name == name) else { return };
+        let Some(stage) = self.stages.iter_mut().find(|stage| stage.name == name) else {
+            return;
+        };
         stage.mark = mark;
         remark.clone_into(&mut stage.remark);
         match mark {
@@ -145,7 +159,9 @@ impl State {
                 self.validation.clear();
             }
             _ => {
-                stage.seconds = stage.begun.map_or(0.0, |begun| begun.elapsed().as_secs_f64());
+                stage.seconds = stage
+                    .begun
+                    .map_or(0.0, |begun| begun.elapsed().as_secs_f64());
                 let line = line(stage);
                 self.notes.push_back(line);
             }
@@ -155,13 +171,19 @@ impl State {
     pub(super) fn take(&mut self, event: &Event) {
         match event {
             Event::Stage { stage, detail } => {
-                self.detail = if detail.is_empty() { stage.clone() } else { detail.clone() };
+                self.detail = if detail.is_empty() {
+                    stage.clone()
+                } else {
+                    detail.clone()
+                };
                 self.pace = None;
                 self.loss.clear();
                 self.validation.clear();
             }
             Event::Tick { done, total, unit } => match &mut self.pace {
-                Some(pace) if pace.unit == *unit && pace.done <= *done => pace.advance(*done, *total),
+                Some(pace) if pace.unit == *unit && pace.done <= *done => {
+                    pace.advance(*done, *total)
+                }
                 pace => *pace = Some(Pace::new(*done, *total, unit)),
             },
             Event::Metric { name, step, value } => self.metric(name, *step, *value),
@@ -180,7 +202,10 @@ impl State {
         match name {
             "loss" if value.is_finite() => self.loss.push(point),
             "tokens_per_second" if value.is_finite() => {
-                let stage = self.current().map(|stage| stage.name.clone()).unwrap_or_default();
+                let stage = self
+                    .current()
+                    .map(|stage| stage.name.clone())
+                    .unwrap_or_default();
                 self.throughput.push((stage, point.0, value));
             }
             "validation_bits_per_byte" if value.is_finite() => self.validation.push(point),
@@ -192,7 +217,11 @@ impl State {
 /// A finished stage in one line.
 fn line(stage: &Stage) -> String {
     let time = crate::quantity::duration(stage.seconds);
-    let remark = if stage.remark.is_empty() { String::new() } else { format!("  {}", stage.remark) };
+    let remark = if stage.remark.is_empty() {
+        String::new()
+    } else {
+        format!("  {}", stage.remark)
+    };
     match stage.mark {
         Mark::Done => format!("✓ {:<10} {time:>12}{remark}", stage.name),
         Mark::Reused => format!("= {:<10} {:>12}{remark}", stage.name, "as before"),
@@ -213,22 +242,53 @@ mod tests {
         state.mark("data", Mark::Running, "");
         state.mark("data", Mark::Done, "4,210 documents");
         state.mark("pretrain", Mark::Running, "");
-        state.take(&Event::Tick { done: 10, total: Some(40), unit: "steps" });
-        state.take(&Event::Metric { name: "loss", step: 10, value: 2.5 });
-        state.take(&Event::Metric { name: "loss", step: 11, value: 2.25 });
-        state.take(&Event::Sample { step: 10, text: "a reef".into() });
-        assert_eq!(state.current().map(|stage| stage.name.as_str()), Some("pretrain"));
+        state.take(&Event::Tick {
+            done: 10,
+            total: Some(40),
+            unit: "steps",
+        });
+        state.take(&Event::Metric {
+            name: "loss",
+            step: 10,
+            value: 2.5,
+        });
+        state.take(&Event::Metric {
+            name: "loss",
+            step: 11,
+            value: 2.25,
+        });
+        state.take(&Event::Sample {
+            step: 10,
+            text: "a reef".into(),
+        });
+        assert_eq!(
+            state.current().map(|stage| stage.name.as_str()),
+            Some("pretrain")
+        );
         assert_eq!(state.pace.as_ref().and_then(Pace::share), Some(0.25));
         assert_eq!(state.metrics, [("loss", 2.25)]);
         assert_eq!(state.loss.len(), 2);
-        assert!(state.notes[0].starts_with("✓ data") && state.notes[0].ends_with("4,210 documents"));
+        assert!(
+            state.notes[0].starts_with("✓ data") && state.notes[0].ends_with("4,210 documents")
+        );
     }
 
     #[test]
     fn a_stage_that_starts_over_gets_a_new_pace() {
         let mut state = State::new("x", &["a"]);
-        state.take(&Event::Tick { done: 9, total: Some(10), unit: "steps" });
-        state.take(&Event::Tick { done: 1, total: Some(5), unit: "questions" });
-        assert_eq!(state.pace.map(|pace| (pace.done, pace.unit)), Some((1, "questions")));
+        state.take(&Event::Tick {
+            done: 9,
+            total: Some(10),
+            unit: "steps",
+        });
+        state.take(&Event::Tick {
+            done: 1,
+            total: Some(5),
+            unit: "questions",
+        });
+        assert_eq!(
+            state.pace.map(|pace| (pace.done, pace.unit)),
+            Some((1, "questions"))
+        );
     }
 }

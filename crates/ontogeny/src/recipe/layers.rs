@@ -56,8 +56,15 @@ pub(crate) struct Entry {
 pub(crate) fn from_toml(text: &str, path: &Path) -> Result<Vec<Entry>, Refusal> {
     let table = toml::de::DeTable::parse(text).map_err(|error| {
         let line = error.span().map_or(1, |span| line_of(text, span.start));
-        Refusal::usage("recipe", format!("{} (line {line}) is not TOML: {}", path.display(), error.message()))
-            .hint("recipes are TOML; recipes/quickstart.toml shows every field")
+        Refusal::usage(
+            "recipe",
+            format!(
+                "{} (line {line}) is not TOML: {}",
+                path.display(),
+                error.message()
+            ),
+        )
+        .hint("recipes are TOML; recipes/quickstart.toml shows every field")
     })?;
     let mut entries = Vec::new();
     flatten(table.get_ref(), &mut Vec::new(), text, path, &mut entries);
@@ -68,11 +75,19 @@ pub(crate) fn from_toml(text: &str, path: &Path) -> Result<Vec<Entry>, Refusal> 
     Ok(entries)
 }
 
-fn flatten(table: &toml::de::DeTable<'_>, prefix: &mut Vec<String>, text: &str, path: &Path, out: &mut Vec<Entry>) {
+fn flatten(
+    table: &toml::de::DeTable<'_>,
+    prefix: &mut Vec<String>,
+    text: &str,
+    path: &Path,
+    out: &mut Vec<Entry>,
+) {
     for (key, value) in table {
         prefix.push(key.get_ref().to_string());
         match value.get_ref() {
-            toml::de::DeValue::Table(inner) if !inner.is_empty() => flatten(inner, prefix, text, path, out),
+            toml::de::DeValue::Table(inner) if !inner.is_empty() => {
+                flatten(inner, prefix, text, path, out)
+            }
             other => out.push(Entry {
                 key: prefix.clone(),
                 value: to_json(other),
@@ -84,7 +99,12 @@ fn flatten(table: &toml::de::DeTable<'_>, prefix: &mut Vec<String>, text: &str, 
 }
 
 fn line_of(text: &str, offset: usize) -> usize {
-    text.as_bytes().iter().take(offset).filter(|&&byte| byte == b'\n').count() + 1
+    text.as_bytes()
+        .iter()
+        .take(offset)
+        .filter(|&&byte| byte == b'\n')
+        .count()
+        + 1
 }
 
 fn to_json(value: &toml::de::DeValue<'_>) -> Value {
@@ -99,9 +119,14 @@ fn to_json(value: &toml::de::DeValue<'_>) -> Value {
             .map_or_else(|_| Value::String(number.as_str().to_owned()), Value::from),
         DeValue::Boolean(truth) => Value::Bool(*truth),
         DeValue::Datetime(when) => Value::String(when.to_string()),
-        DeValue::Array(items) => Value::Array(items.iter().map(|item| to_json(item.get_ref())).collect()),
+        DeValue::Array(items) => {
+            Value::Array(items.iter().map(|item| to_json(item.get_ref())).collect())
+        }
         DeValue::Table(table) => Value::Object(
-            table.iter().map(|(key, value)| (key.get_ref().to_string(), to_json(value.get_ref()))).collect(),
+            table
+                .iter()
+                .map(|(key, value)| (key.get_ref().to_string(), to_json(value.get_ref())))
+                .collect(),
         ),
     }
 }
@@ -110,8 +135,16 @@ fn to_json(value: &toml::de::DeValue<'_>) -> Value {
 pub(crate) fn from_environment(variables: impl Iterator<Item = (String, String)>) -> Vec<Entry> {
     let mut entries: Vec<Entry> = variables
         .filter_map(|(name, text)| {
-            let key = name.strip_prefix(ENVIRONMENT_PREFIX)?.split("__").map(str::to_lowercase).collect();
-            Some(Entry { key, value: scalar(&text), origin: Origin::Environment(name) })
+            let key = name
+                .strip_prefix(ENVIRONMENT_PREFIX)?
+                .split("__")
+                .map(str::to_lowercase)
+                .collect();
+            Some(Entry {
+                key,
+                value: scalar(&text),
+                origin: Origin::Environment(name),
+            })
         })
         .collect();
     entries.sort_by(|a, b| a.key.cmp(&b.key));
@@ -123,10 +156,13 @@ pub(crate) fn from_environment(variables: impl Iterator<Item = (String, String)>
 /// # Errors
 /// When there is no `=` or the key is empty.
 pub(crate) fn from_set(argument: &str) -> Result<Entry, Refusal> {
-    let (key, value) = argument.split_once('=').filter(|(key, _)| !key.trim().is_empty()).ok_or_else(|| {
-        Refusal::usage("usage", format!("--set {argument} has no KEY=VALUE"))
-            .hint("for example --set pretrain.steps=200")
-    })?;
+    let (key, value) = argument
+        .split_once('=')
+        .filter(|(key, _)| !key.trim().is_empty())
+        .ok_or_else(|| {
+            Refusal::usage("usage", format!("--set {argument} has no KEY=VALUE"))
+                .hint("for example --set pretrain.steps=200")
+        })?;
     Ok(Entry {
         key: key.trim().split('.').map(str::to_owned).collect(),
         value: scalar(value),
@@ -139,7 +175,15 @@ fn scalar(text: &str) -> Value {
     let document = format!("value = {text}");
     toml::de::DeTable::parse(&document)
         .ok()
-        .and_then(|table| (table.get_ref().len() == 1).then(|| table.get_ref().values().next().map(|v| to_json(v.get_ref()))))
+        .and_then(|table| {
+            (table.get_ref().len() == 1).then(|| {
+                table
+                    .get_ref()
+                    .values()
+                    .next()
+                    .map(|v| to_json(v.get_ref()))
+            })
+        })
         .flatten()
         .unwrap_or_else(|| Value::String(text.to_owned()))
 }
@@ -168,7 +212,11 @@ pub(crate) fn check_known(entry: &Entry, schema: &Value) -> Result<(), Refusal> 
     for (depth, part) in entry.key.iter().enumerate() {
         let Value::Object(fields) = known else {
             // A field that is optional or free-form: its own type decides.
-            return if known.is_null() { Ok(()) } else { Err(unknown(entry, depth, std::iter::empty())) };
+            return if known.is_null() {
+                Ok(())
+            } else {
+                Err(unknown(entry, depth, std::iter::empty()))
+            };
         };
         match fields.get(part) {
             Some(inner) => known = inner,
@@ -182,7 +230,10 @@ fn unknown<'a>(entry: &Entry, depth: usize, fields: impl Iterator<Item = &'a str
     let shown = entry.key[..=depth].join(".");
     let written = &entry.key[depth];
     let mut fields: Vec<&str> = fields.collect();
-    let refusal = Refusal::usage("recipe", format!("unknown key `{shown}` in {}", entry.origin));
+    let refusal = Refusal::usage(
+        "recipe",
+        format!("unknown key `{shown}` in {}", entry.origin),
+    );
     let nearest = fields
         .iter()
         .map(|field| (strsim::jaro_winkler(written, field), *field))
@@ -193,9 +244,19 @@ fn unknown<'a>(entry: &Entry, depth: usize, fields: impl Iterator<Item = &'a str
     }
     fields.sort_unstable();
     match (fields.is_empty(), depth) {
-        (true, _) => refusal.hint(format!("`{}` has no fields of its own", entry.key[..depth].join("."))),
-        (false, 0) => refusal.hint(format!("the sections of a recipe are {}", fields.join(", "))),
-        (false, _) => refusal.hint(format!("the fields of [{}] are {}", entry.key[..depth].join("."), fields.join(", "))),
+        (true, _) => refusal.hint(format!(
+            "`{}` has no fields of its own",
+            entry.key[..depth].join(".")
+        )),
+        (false, 0) => refusal.hint(format!(
+            "the sections of a recipe are {}",
+            fields.join(", ")
+        )),
+        (false, _) => refusal.hint(format!(
+            "the fields of [{}] are {}",
+            entry.key[..depth].join("."),
+            fields.join(", ")
+        )),
     }
 }
 
@@ -211,17 +272,33 @@ mod tests {
 
     #[test]
     fn a_misspelt_key_is_refused_with_line_and_suggestion() {
-        let entries = from_toml("name = \"a\"\n[pretrain]\nlerning_rate = 0.1\n", Path::new("my.toml")).expect("TOML");
-        let refusal = entries.iter().find_map(|entry| check_known(entry, &schema()).err()).expect("refused");
-        assert_eq!(refusal.message, "unknown key `pretrain.lerning_rate` in my.toml (line 3)");
-        assert_eq!(refusal.hint.as_deref(), Some("did you mean `learning_rate`?"));
+        let entries = from_toml(
+            "name = \"a\"\n[pretrain]\nlerning_rate = 0.1\n",
+            Path::new("my.toml"),
+        )
+        .expect("TOML");
+        let refusal = entries
+            .iter()
+            .find_map(|entry| check_known(entry, &schema()).err())
+            .expect("refused");
+        assert_eq!(
+            refusal.message,
+            "unknown key `pretrain.lerning_rate` in my.toml (line 3)"
+        );
+        assert_eq!(
+            refusal.hint.as_deref(),
+            Some("did you mean `learning_rate`?")
+        );
     }
 
     #[test]
     fn a_key_like_no_other_is_refused_with_the_list() {
         let entry = from_set("pretrain.zzz=1").expect("well formed");
         let refusal = check_known(&entry, &schema()).expect_err("unknown");
-        assert_eq!(refusal.hint.as_deref(), Some("the fields of [pretrain] are learning_rate, schedule, steps"));
+        assert_eq!(
+            refusal.hint.as_deref(),
+            Some("the fields of [pretrain] are learning_rate, schedule, steps")
+        );
     }
 
     #[test]
@@ -230,12 +307,18 @@ mod tests {
         for entry in from_toml("[pretrain]\nsteps = 1", Path::new("f")).expect("TOML") {
             apply(&mut values, &entry);
         }
-        let environment = [("ONTOGENY_SET__PRETRAIN__STEPS".to_owned(), "2".to_owned()), ("PATH".to_owned(), "/bin".to_owned())];
+        let environment = [
+            ("ONTOGENY_SET__PRETRAIN__STEPS".to_owned(), "2".to_owned()),
+            ("PATH".to_owned(), "/bin".to_owned()),
+        ];
         for entry in from_environment(environment.into_iter()) {
             apply(&mut values, &entry);
         }
         assert_eq!(values["pretrain"]["steps"], json!(2));
-        apply(&mut values, &from_set("pretrain.steps=3").expect("well formed"));
+        apply(
+            &mut values,
+            &from_set("pretrain.steps=3").expect("well formed"),
+        );
         assert_eq!(values["pretrain"]["steps"], json!(3));
         assert_eq!(values["pretrain"]["learning_rate"], json!(1e-3));
     }
@@ -257,7 +340,12 @@ mod tests {
 
     #[test]
     fn text_that_is_not_toml_is_refused_with_its_line() {
-        let refusal = from_toml("name = \"a\"\nseed = = 3\n", Path::new("bad.toml")).expect_err("not TOML");
-        assert!(refusal.message.starts_with("bad.toml (line 2) is not TOML"), "{}", refusal.message);
+        let refusal =
+            from_toml("name = \"a\"\nseed = = 3\n", Path::new("bad.toml")).expect_err("not TOML");
+        assert!(
+            refusal.message.starts_with("bad.toml (line 2) is not TOML"),
+            "{}",
+            refusal.message
+        );
     }
 }

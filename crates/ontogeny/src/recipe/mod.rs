@@ -81,14 +81,20 @@ impl Choice {
     ///
     /// # Errors
     /// A file that cannot be read or is not TOML, an unknown key, a value that does not fit its field.
-    pub(crate) fn resolve(&self, flags: Vec<(&'static str, &str, Value)>) -> Result<Recipe, Refusal> {
+    pub(crate) fn resolve(
+        &self,
+        flags: Vec<(&'static str, &str, Value)>,
+    ) -> Result<Recipe, Refusal> {
         let mut entries = Vec::new();
         if let Some(path) = &self.recipe
             && path.as_os_str() != "quickstart"
         {
             let text = std::fs::read_to_string(path).map_err(|error| {
-                Refusal::usage("recipe", format!("cannot read the recipe {}: {error}", path.display()))
-                    .hint("name a .toml file, or leave it out for the quick start")
+                Refusal::usage(
+                    "recipe",
+                    format!("cannot read the recipe {}: {error}", path.display()),
+                )
+                .hint("name a .toml file, or leave it out for the quick start")
             })?;
             entries.extend(relative_to(path, layers::from_toml(&text, path)?));
         }
@@ -97,7 +103,11 @@ impl Choice {
             entries.push(layers::from_set(argument)?);
         }
         for (flag, key, value) in flags {
-            entries.push(Entry { key: key.split('.').map(str::to_owned).collect(), value, origin: Origin::Flag(flag) });
+            entries.push(Entry {
+                key: key.split('.').map(str::to_owned).collect(),
+                value,
+                origin: Origin::Flag(flag),
+            });
         }
         Recipe::from_entries(&entries)
     }
@@ -113,7 +123,12 @@ fn relative_to(recipe: &Path, mut entries: Vec<Entry>) -> Vec<Entry> {
             *text = folder.join(&*text).to_string_lossy().into_owned();
         }
     };
-    for entry in entries.iter_mut().filter(|entry| entry.key.first().is_some_and(|section| section == "sources")) {
+    for entry in entries.iter_mut().filter(|entry| {
+        entry
+            .key
+            .first()
+            .is_some_and(|section| section == "sources")
+    }) {
         match &mut entry.value {
             Value::Array(items) => items.iter_mut().for_each(beside),
             value => beside(value),
@@ -137,8 +152,12 @@ impl Recipe {
         // The quick start leaves optional fields out; reading it once gives the complete set of keys.
         let mut complete = values.clone();
         share_seed(&mut complete, &[]);
-        let quickstart: Self = serde_json::from_value(complete)
-            .map_err(|error| Refusal::failed("recipe", format!("{QUICKSTART_NAME} does not fit this version: {error}")))?;
+        let quickstart: Self = serde_json::from_value(complete).map_err(|error| {
+            Refusal::failed(
+                "recipe",
+                format!("{QUICKSTART_NAME} does not fit this version: {error}"),
+            )
+        })?;
         let schema = serde_json::to_value(&quickstart).unwrap_or(Value::Null);
         for entry in entries {
             layers::check_known(entry, &schema)?;
@@ -151,15 +170,29 @@ impl Recipe {
     /// The recipe as TOML, for the report and for the model's folder.
     pub(crate) fn to_toml(&self) -> String {
         // Optional fields that are unset have no TOML form.
-        let value = serde_json::to_value(self).map(without_nulls).unwrap_or(Value::Null);
+        let value = serde_json::to_value(self)
+            .map(without_nulls)
+            .unwrap_or(Value::Null);
         toml::to_string_pretty(&value).unwrap_or_default()
     }
 }
 
 /// Gives the recipe's seed to every section that has a seed and does not set it.
 fn share_seed(values: &mut Value, _entries: &[Entry]) {
-    let Some(seed) = values.get("seed").cloned() else { return };
-    for section in ["world", "data", "pretrain", "instructions", "finetune", "preferences", "align", "evaluate", "gate"] {
+    let Some(seed) = values.get("seed").cloned() else {
+        return;
+    };
+    for section in [
+        "world",
+        "data",
+        "pretrain",
+        "instructions",
+        "finetune",
+        "preferences",
+        "align",
+        "evaluate",
+        "gate",
+    ] {
         if let Some(Value::Object(fields)) = values.get_mut(section) {
             fields.entry("seed").or_insert_with(|| seed.clone());
         }
@@ -172,18 +205,25 @@ fn blame(entries: &[Entry], fitting: &Value, whole: &serde_json::Error) -> Refus
         let mut tried = fitting.clone();
         layers::apply(&mut tried, entry);
         if let Err(error) = serde_json::from_value::<Recipe>(tried) {
-            return Refusal::usage("recipe", format!("`{}` in {}: {error}", entry.key.join("."), entry.origin))
-                .hint("recipes/quickstart.toml explains every field");
+            return Refusal::usage(
+                "recipe",
+                format!("`{}` in {}: {error}", entry.key.join("."), entry.origin),
+            )
+            .hint("recipes/quickstart.toml explains every field");
         }
     }
-    Refusal::usage("recipe", format!("the recipe does not fit: {whole}")).hint("recipes/quickstart.toml explains every field")
+    Refusal::usage("recipe", format!("the recipe does not fit: {whole}"))
+        .hint("recipes/quickstart.toml explains every field")
 }
 
 fn without_nulls(value: Value) -> Value {
     match value {
-        Value::Object(map) => {
-            Value::Object(map.into_iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key, without_nulls(value))).collect())
-        }
+        Value::Object(map) => Value::Object(
+            map.into_iter()
+                .filter(|(_, value)| !value.is_null())
+                .map(|(key, value)| (key, without_nulls(value)))
+                .collect(),
+        ),
         Value::Array(items) => Value::Array(items.into_iter().map(without_nulls).collect()),
         other => other,
     }

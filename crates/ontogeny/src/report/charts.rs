@@ -15,8 +15,13 @@ const TEXT: i32 = 13;
 const POINTS: usize = 600;
 
 /// The colour classes of the style sheet: `[stroke="#010101"]` and so on.
-const SERIES: [RGBColor; 5] =
-    [RGBColor(1, 1, 1), RGBColor(2, 2, 2), RGBColor(3, 3, 3), RGBColor(4, 4, 4), RGBColor(5, 5, 5)];
+const SERIES: [RGBColor; 5] = [
+    RGBColor(1, 1, 1),
+    RGBColor(2, 2, 2),
+    RGBColor(3, 3, 3),
+    RGBColor(4, 4, 4),
+    RGBColor(5, 5, 5),
+];
 const GRID: RGBColor = RGBColor(10, 10, 10);
 const INK: RGBColor = RGBColor(11, 11, 11);
 
@@ -45,9 +50,18 @@ pub(super) enum Floor {
 pub(super) type Label = fn(f64) -> String;
 
 /// A chart with its title and legend as a `<figure>`; nothing when no series has two points.
-pub(super) fn curves(title: &str, x_name: &str, series: &[Series<'_>], floor: Floor, y_label: Label) -> String {
-    let drawn: Vec<(&Series<'_>, Vec<(f64, f64)>)> =
-        series.iter().map(|one| (one, thin(&one.points))).filter(|(_, points)| points.len() >= 2).collect();
+pub(super) fn curves(
+    title: &str,
+    x_name: &str,
+    series: &[Series<'_>],
+    floor: Floor,
+    y_label: Label,
+) -> String {
+    let drawn: Vec<(&Series<'_>, Vec<(f64, f64)>)> = series
+        .iter()
+        .map(|one| (one, thin(&one.points)))
+        .filter(|(_, points)| points.len() >= 2)
+        .collect();
     if drawn.is_empty() {
         return String::new();
     }
@@ -78,9 +92,16 @@ pub(super) fn curves(title: &str, x_name: &str, series: &[Series<'_>], floor: Fl
             .draw()?;
         for (one, points) in &drawn {
             let color = SERIES[one.tone.min(SERIES.len() - 1)];
-            chart.draw_series(LineSeries::new(points.iter().copied(), color.stroke_width(2)))?;
+            chart.draw_series(LineSeries::new(
+                points.iter().copied(),
+                color.stroke_width(2),
+            ))?;
             if one.dots {
-                chart.draw_series(points.iter().map(|&point| Circle::new(point, 3, color.filled())))?;
+                chart.draw_series(
+                    points
+                        .iter()
+                        .map(|&point| Circle::new(point, 3, color.filled())),
+                )?;
             }
         }
         Ok(())
@@ -115,15 +136,24 @@ pub(super) fn histogram(title: &str, x_name: &str, bins: &[(String, f64)]) -> St
             .draw()?;
         chart.draw_series(bins.iter().enumerate().map(|(bin, (_, count))| {
             let left = bin as f64;
-            Rectangle::new([(left + 0.08, 0.0), (left + 0.92, *count)], SERIES[0].filled())
+            Rectangle::new(
+                [(left + 0.08, 0.0), (left + 0.92, *count)],
+                SERIES[0].filled(),
+            )
         }))?;
         let every = bins.len().div_ceil(8);
-        let style = ("sans-serif", TEXT).into_font().color(&INK).pos(Pos::new(HPos::Center, VPos::Top));
+        let style = ("sans-serif", TEXT)
+            .into_font()
+            .color(&INK)
+            .pos(Pos::new(HPos::Center, VPos::Top));
         for (bin, (name, _)) in bins.iter().enumerate().filter(|(bin, _)| bin % every == 0) {
             let place = chart.backend_coord(&(bin as f64 + 0.5, 0.0));
             area.draw_text(name, &style, (place.0, place.1 + 4))?;
         }
-        let style = ("sans-serif", TEXT).into_font().color(&INK).pos(Pos::new(HPos::Center, VPos::Bottom));
+        let style = ("sans-serif", TEXT)
+            .into_font()
+            .color(&INK)
+            .pos(Pos::new(HPos::Center, VPos::Bottom));
         area.draw_text(x_name, &style, (SIZE.0 as i32 / 2 + 26, SIZE.1 as i32 - 2))?;
         Ok(())
     });
@@ -137,7 +167,10 @@ fn figure(title: &str, legend: &[(&str, usize)], svg: &str) -> String {
         .filter(|(name, _)| !name.is_empty())
         .map(|(name, tone)| format!("<span class=\"key t{tone}\">{}</span>", escape(name)))
         .collect();
-    format!("<figure><figcaption><b>{}</b> {legend}</figcaption>{svg}</figure>\n", escape(title))
+    format!(
+        "<figure><figcaption><b>{}</b> {legend}</figcaption>{svg}</figure>\n",
+        escape(title)
+    )
 }
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
@@ -147,7 +180,10 @@ fn svg(draw: impl Fn(&DrawingArea<SVGBackend<'_>, Shift>) -> Drawn) -> String {
     {
         let area = SVGBackend::with_string(&mut out, SIZE).into_drawing_area();
         if let Err(error) = draw(&area).and_then(|()| Ok(area.present()?)) {
-            return format!("<p class=\"lead\">this chart could not be drawn: {}</p>", super::html::escape(&error.to_string()));
+            return format!(
+                "<p class=\"lead\">this chart could not be drawn: {}</p>",
+                super::html::escape(&error.to_string())
+            );
         }
     }
     // The page scales the drawing: its size in pixels would fix it.
@@ -157,7 +193,11 @@ fn svg(draw: impl Fn(&DrawingArea<SVGBackend<'_>, Shift>) -> Drawn) -> String {
 
 /// At most [`POINTS`] points, the last one among them.
 fn thin(points: &[(f64, f64)]) -> Vec<(f64, f64)> {
-    let finite: Vec<(f64, f64)> = points.iter().copied().filter(|(x, y)| x.is_finite() && y.is_finite()).collect();
+    let finite: Vec<(f64, f64)> = points
+        .iter()
+        .copied()
+        .filter(|(x, y)| x.is_finite() && y.is_finite())
+        .collect();
     let stride = finite.len().div_ceil(POINTS).max(1);
     let mut kept: Vec<(f64, f64)> = finite.iter().step_by(stride).copied().collect();
     if let (Some(last), true) = (finite.last(), finite.len() % stride != 1 && stride > 1) {
@@ -176,7 +216,11 @@ fn bounds(points: impl Iterator<Item = (f64, f64)>) -> (Range, Range) {
         y = (y.0.min(point.1), y.1.max(point.1));
     }
     let margin = ((y.1 - y.0) * 0.06).max(y.1.abs() * 1e-3).max(1e-9);
-    let floor = if y.0 >= 0.0 { (y.0 - margin).max(0.0) } else { y.0 - margin };
+    let floor = if y.0 >= 0.0 {
+        (y.0 - margin).max(0.0)
+    } else {
+        y.0 - margin
+    };
     ((x.0, x.1.max(x.0 + 1e-9)), (floor, y.1 + margin))
 }
 
@@ -186,23 +230,53 @@ mod tests {
 
     #[test]
     fn a_curve_is_one_scalable_svg_with_themable_colours() {
-        let points = (0..5000).map(|step| (f64::from(step), 8.0 / f64::from(step + 1))).collect();
-        let figure = curves("Loss", "step", &[Series { name: "training <loss>", points, tone: 0, dots: false }], Floor::Lowest, |y| format!("{y:.1}"));
-        assert!(figure.contains("viewBox=\"0 0 440 250\"") && !figure.contains("width=\"440\" height"));
+        let points = (0..5000)
+            .map(|step| (f64::from(step), 8.0 / f64::from(step + 1)))
+            .collect();
+        let figure = curves(
+            "Loss",
+            "step",
+            &[Series {
+                name: "training <loss>",
+                points,
+                tone: 0,
+                dots: false,
+            }],
+            Floor::Lowest,
+            |y| format!("{y:.1}"),
+        );
+        assert!(
+            figure.contains("viewBox=\"0 0 440 250\"") && !figure.contains("width=\"440\" height")
+        );
         assert!(figure.contains("#010101") && figure.contains("training &lt;loss&gt;"));
         assert!(figure.len() < 40_000, "{} bytes", figure.len());
     }
 
     #[test]
     fn curves_without_points_are_left_out() {
-        let nan = Series { name: "x", points: vec![(0.0, f64::NAN), (1.0, f64::NAN)], tone: 0, dots: true };
-        assert_eq!(curves("x", "step", &[nan], Floor::Zero, |y| y.to_string()), "");
+        let nan = Series {
+            name: "x",
+            points: vec![(0.0, f64::NAN), (1.0, f64::NAN)],
+            tone: 0,
+            dots: true,
+        };
+        assert_eq!(
+            curves("x", "step", &[nan], Floor::Zero, |y| y.to_string()),
+            ""
+        );
         assert_eq!(histogram("x", "tokens", &[("1".into(), 0.0)]), "");
     }
 
     #[test]
     fn flat_curves_have_room() {
-        let flat = Series { name: "x", points: vec![(0.0, 2.0), (1.0, 2.0)], tone: 0, dots: false };
-        assert!(curves("x", "step", &[flat], Floor::Lowest, |y| format!("{y:.2}")).contains("polyline"));
+        let flat = Series {
+            name: "x",
+            points: vec![(0.0, 2.0), (1.0, 2.0)],
+            tone: 0,
+            dots: false,
+        };
+        assert!(
+            curves("x", "step", &[flat], Floor::Lowest, |y| format!("{y:.2}")).contains("polyline")
+        );
     }
 }

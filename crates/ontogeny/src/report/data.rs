@@ -7,7 +7,10 @@ use crate::quantity::{count, percent};
 
 pub(super) fn section(report: &Report) -> String {
     let mut out = String::new();
-    let first = report.funnel.first().map_or(0, |filter| filter.kept + filter.dropped);
+    let first = report
+        .funnel
+        .first()
+        .map_or(0, |filter| filter.kept + filter.dropped);
     if first > 0 {
         let drawn: Vec<Bar<'_>> = report
             .funnel

@@ -13,7 +13,9 @@ pub(super) fn escape(text: &str) -> String {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             // Control characters are not allowed in HTML; a model may well write them.
-            control if control.is_control() && !matches!(control, '\n' | '\t') => out.push('\u{fffd}'),
+            control if control.is_control() && !matches!(control, '\n' | '\t') => {
+                out.push('\u{fffd}')
+            }
             other => out.push(other),
         }
     }
@@ -25,8 +27,15 @@ pub(super) fn section(id: &str, title: &str, lead: &str, body: &str) -> String {
     if body.is_empty() {
         return String::new();
     }
-    let lead = if lead.is_empty() { String::new() } else { format!("<p class=\"lead\">{}</p>\n", escape(lead)) };
-    format!("<section id=\"{id}\">\n<h2>{}</h2>\n{lead}{body}\n</section>\n", escape(title))
+    let lead = if lead.is_empty() {
+        String::new()
+    } else {
+        format!("<p class=\"lead\">{}</p>\n", escape(lead))
+    };
+    format!(
+        "<section id=\"{id}\">\n<h2>{}</h2>\n{lead}{body}\n</section>\n",
+        escape(title)
+    )
 }
 
 /// A table; columns after the first are numbers and set flush right.
@@ -103,10 +112,25 @@ mod tests {
 
     #[test]
     fn nothing_a_model_writes_becomes_markup() {
-        assert_eq!(escape("<script>alert(\"1\" & '2')</script>\u{7}"), "&lt;script&gt;alert(&quot;1&quot; &amp; &#39;2&#39;)&lt;/script&gt;\u{fffd}");
+        assert_eq!(
+            escape("<script>alert(\"1\" & '2')</script>\u{7}"),
+            "&lt;script&gt;alert(&quot;1&quot; &amp; &#39;2&#39;)&lt;/script&gt;\u{fffd}"
+        );
         assert!(table(&["a"], &[vec!["<b>".into()]]).contains("&lt;b&gt;"));
-        let bar = Bar { label: "<i>", value: 2.0, interval: Some((0.5, 0.4)), shown: "<".into(), remark: String::new(), tone: "a" };
+        let bar = Bar {
+            label: "<i>",
+            value: 2.0,
+            interval: Some((0.5, 0.4)),
+            shown: "<".into(),
+            remark: String::new(),
+            tone: "a",
+        };
         let drawn = bars(&[bar]);
-        assert!(!drawn.contains("<i>") && drawn.contains("width:100.00%") && drawn.contains("width:0.00%"), "{drawn}");
+        assert!(
+            !drawn.contains("<i>")
+                && drawn.contains("width:100.00%")
+                && drawn.contains("width:0.00%"),
+            "{drawn}"
+        );
     }
 }

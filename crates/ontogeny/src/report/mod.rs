@@ -166,13 +166,25 @@ pub(crate) fn page(report: &Report) -> String {
     let sections = [
         ("learned", "What it learned", learned::measures(report)),
         ("gate", "The gate", learned::gate(report)),
-        ("answers", "Answers, right and wrong", learned::answers(report)),
+        (
+            "answers",
+            "Answers, right and wrong",
+            learned::answers(report),
+        ),
         ("training", "How it learned", training::curves(report)),
         ("samples", "In its own words", training::samples(report)),
         ("data", "What it read", data::section(report)),
         ("plan", "Plan and actual", provenance::plan(report)),
-        ("lineage", "Where it comes from", provenance::lineage(report)),
-        ("reproduce", "How to raise it again", provenance::reproduce(report)),
+        (
+            "lineage",
+            "Where it comes from",
+            provenance::lineage(report),
+        ),
+        (
+            "reproduce",
+            "How to raise it again",
+            provenance::reproduce(report),
+        ),
     ];
     let mut out = String::with_capacity(256 * 1024);
     let _ = write!(
@@ -205,7 +217,11 @@ pub(crate) fn page(report: &Report) -> String {
     for (id, title, body) in &sections {
         out.push_str(&html::section(id, title, lead(id), body));
     }
-    let _ = write!(out, "<footer>Written by {}. Everything on this page is on this page.</footer>\n</main>\n</body>\n</html>\n", escape(artifact::TOOL));
+    let _ = write!(
+        out,
+        "<footer>Written by {}. Everything on this page is on this page.</footer>\n</main>\n</body>\n</html>\n",
+        escape(artifact::TOOL)
+    );
     out
 }
 
@@ -215,13 +231,21 @@ fn lead(id: &str) -> &'static str {
             "Every candidate answered the same held-out questions, which share no combination with what it was taught. \
              The whiskers are 95 % intervals: where two overlap widely, the difference may be chance."
         }
-        "gate" => "A new model replaces the present one only when it is better by more than chance, and no worse where it must not be.",
-        "answers" => "Questions it had never seen, with the answers of the model that was raised last.",
-        "training" => "Loss is the surprise at each next token, in nats; bits per byte measure the same on documents it never read.",
+        "gate" => {
+            "A new model replaces the present one only when it is better by more than chance, and no worse where it must not be."
+        }
+        "answers" => {
+            "Questions it had never seen, with the answers of the model that was raised last."
+        }
+        "training" => {
+            "Loss is the surprise at each next token, in nats; bits per byte measure the same on documents it never read."
+        }
         "samples" => "The same opening, continued at moments of the training.",
         "data" => "Documents left after each filter, and how long the survivors are.",
         "plan" => "The plan was made before any work, from two seconds of measuring this machine.",
-        "lineage" => "Each line was made from those below it; `ontogeny lineage ID` walks further, to single documents.",
+        "lineage" => {
+            "Each line was made from those below it; `ontogeny lineage ID` walks further, to single documents."
+        }
         _ => "",
     }
 }
@@ -238,17 +262,44 @@ pub(crate) mod tests {
             interval: Some(((value - 0.04).max(0.0), (value + 0.03).min(1.0))),
         };
         let curve = |from: f64, to: f64| -> Vec<(f64, f64)> {
-            (0..800).map(|s| (f64::from(s), to + (from - to) * (-f64::from(s) / 140.0).exp() + 0.04 * (f64::from(s * s) * 0.7).sin())).collect()
+            (0..800)
+                .map(|s| {
+                    (
+                        f64::from(s),
+                        to + (from - to) * (-f64::from(s) / 140.0).exp()
+                            + 0.04 * (f64::from(s * s) * 0.7).sin(),
+                    )
+                })
+                .collect()
         };
         let stage = |name: &str, from: f64, to: f64| Training {
             stage: name.into(),
             loss: curve(from, to),
-            learning_rate: (0..800).map(|s| (f64::from(s), 1e-3 * (f64::from(s) / 60.0).min(1.0) * (1.0 - f64::from(s) / 900.0))).collect(),
-            throughput: (0..800).map(|s| (f64::from(s), 9_000.0 + 300.0 * (f64::from(s) * 0.3).sin())).collect(),
-            validation: (0..9).map(|s| (f64::from(s) * 100.0, 0.9 + 1.6 * (-f64::from(s) / 2.0).exp())).collect(),
+            learning_rate: (0..800)
+                .map(|s| {
+                    (
+                        f64::from(s),
+                        1e-3 * (f64::from(s) / 60.0).min(1.0) * (1.0 - f64::from(s) / 900.0),
+                    )
+                })
+                .collect(),
+            throughput: (0..800)
+                .map(|s| (f64::from(s), 9_000.0 + 300.0 * (f64::from(s) * 0.3).sin()))
+                .collect(),
+            validation: (0..9)
+                .map(|s| {
+                    (
+                        f64::from(s) * 100.0,
+                        0.9 + 1.6 * (-f64::from(s) / 2.0).exp(),
+                    )
+                })
+                .collect(),
             samples: vec![
                 (0, "kq reef\nreef the the of ofg regulat".into()),
-                (400, "The Meridian Flow 30 is a balanced regulator <for> cold water & costs".into()),
+                (
+                    400,
+                    "The Meridian Flow 30 is a balanced regulator <for> cold water & costs".into(),
+                ),
             ],
             ..Training::default()
         };
@@ -303,11 +354,26 @@ pub(crate) mod tests {
     #[test]
     fn every_section_is_there_and_escaped() {
         let page = page(&full());
-        for id in ["learned", "gate", "answers", "training", "samples", "data", "plan", "reproduce"] {
-            assert!(page.contains(&format!("<section id=\"{id}\">")), "{id} is missing");
+        for id in [
+            "learned",
+            "gate",
+            "answers",
+            "training",
+            "samples",
+            "data",
+            "plan",
+            "reproduce",
+        ] {
+            assert!(
+                page.contains(&format!("<section id=\"{id}\">")),
+                "{id} is missing"
+            );
         }
         assert!(!page.contains("<for>") && !page.contains("<beginner>") && !page.contains("<cpu>"));
-        assert!(!page.contains("<script") && !page.contains("http://") || page.contains("http://www.w3.org/2000/svg"));
+        assert!(
+            !page.contains("<script") && !page.contains("http://")
+                || page.contains("http://www.w3.org/2000/svg")
+        );
         if let Some(path) = std::env::var_os("ONTOGENY_REPORT_SAMPLE") {
             std::fs::write(path, &page).expect("the sample can be written");
         }
@@ -315,7 +381,10 @@ pub(crate) mod tests {
 
     #[test]
     fn an_empty_report_has_no_empty_sections() {
-        let page = page(&Report { title: "x".into(), ..Report::default() });
+        let page = page(&Report {
+            title: "x".into(),
+            ..Report::default()
+        });
         assert!(!page.contains("<section id=\"training\">") && !page.contains("NaN"));
     }
 }

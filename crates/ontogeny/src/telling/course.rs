@@ -8,15 +8,32 @@ use crate::report::Training;
 
 /// One entry for each training stage that left a history.
 pub(super) fn training(story: &Story<'_>) -> Vec<Training> {
-    story.life.models.iter().map(|(_, model)| course(model, story)).collect()
+    story
+        .life
+        .models
+        .iter()
+        .map(|(_, model)| course(model, story))
+        .collect()
 }
 
 fn course(model: &Artifact, story: &Story<'_>) -> Training {
     let manifest = &model.manifest;
-    let stage = manifest.metric("stage").and_then(Value::as_str).unwrap_or("training").to_owned();
-    let list = |name: &str| manifest.metric(name).and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default();
+    let stage = manifest
+        .metric("stage")
+        .and_then(Value::as_str)
+        .unwrap_or("training")
+        .to_owned();
+    let list = |name: &str| {
+        manifest
+            .metric(name)
+            .and_then(Value::as_array)
+            .map(Vec::as_slice)
+            .unwrap_or_default()
+    };
     let points = |rows: &[Value], field: &str| -> Vec<(f64, f64)> {
-        rows.iter().filter_map(|row| Some((row["step"].as_f64()?, row[field].as_f64()?))).collect()
+        rows.iter()
+            .filter_map(|row| Some((row["step"].as_f64()?, row[field].as_f64()?)))
+            .collect()
     };
     let curve = list("curve");
     let held_out = points(list("validation"), "value");
@@ -26,7 +43,12 @@ fn course(model: &Artifact, story: &Story<'_>) -> Training {
         throughput: points(list("throughput"), "tokens_per_second"),
         samples: list("samples")
             .iter()
-            .filter_map(|sample| Some((sample["step"].as_u64()?, sample["text"].as_str()?.to_owned())))
+            .filter_map(|sample| {
+                Some((
+                    sample["step"].as_u64()?,
+                    sample["text"].as_str()?.to_owned(),
+                ))
+            })
             .collect(),
         ..Training::default()
     };

@@ -15,7 +15,13 @@ pub(crate) fn ending(story: &Story<'_>, report: &Path) -> String {
     let judgement = &story.life.judgement;
     let metrics: Vec<Metric> = SHOWN
         .into_iter()
-        .filter(|metric| judgement.evaluation.candidates.iter().any(|row| row.metrics.get(metric).is_some_and(|one| one.n > 0)))
+        .filter(|metric| {
+            judgement
+                .evaluation
+                .candidates
+                .iter()
+                .any(|row| row.metrics.get(metric).is_some_and(|one| one.n > 0))
+        })
         .collect();
     let mut heads = vec!["what it learned"];
     heads.extend(metrics.iter().map(|metric| column(*metric)));
@@ -26,7 +32,10 @@ pub(crate) fn ending(story: &Story<'_>, report: &Path) -> String {
         .map(|row| {
             let mut cells = vec![row.label.clone()];
             cells.extend(metrics.iter().map(|metric| {
-                row.metrics.get(metric).filter(|one| one.n > 0).map_or_else(|| "–".to_owned(), |one| shown(*metric, one.value))
+                row.metrics
+                    .get(metric)
+                    .filter(|one| one.n > 0)
+                    .map_or_else(|| "–".to_owned(), |one| shown(*metric, one.value))
             }));
             cells
         })
@@ -34,8 +43,17 @@ pub(crate) fn ending(story: &Story<'_>, report: &Path) -> String {
     let mut lines = vec![table(&heads, &rows), String::new()];
     for metric in &metrics {
         if let Some(interval) = story.metric(*metric) {
-            let ends = format!("{} to {}", shown(*metric, interval.low), shown(*metric, interval.high));
-            lines.push(format!("{}: {} (95 % interval {ends}, n = {})", wording(*metric).0, shown(*metric, interval.value), interval.n));
+            let ends = format!(
+                "{} to {}",
+                shown(*metric, interval.low),
+                shown(*metric, interval.high)
+            );
+            lines.push(format!(
+                "{}: {} (95 % interval {ends}, n = {})",
+                wording(*metric).0,
+                shown(*metric, interval.value),
+                interval.n
+            ));
         }
     }
     lines.push(String::new());
@@ -43,11 +61,22 @@ pub(crate) fn ending(story: &Story<'_>, report: &Path) -> String {
         Some(verdict) => format!("gate    {}", verdict.explanation),
         None => format!("gate    `{}` is this model already", story.recipe.name),
     });
-    let memory = story.peak_rss_bytes.map(|peak| format!(", peak memory {}", bytes(peak as f64))).unwrap_or_default();
-    lines.push(format!("time    {} (planned {}){memory}", duration(story.seconds), duration(story.plan.seconds)));
+    let memory = story
+        .peak_rss_bytes
+        .map(|peak| format!(", peak memory {}", bytes(peak as f64)))
+        .unwrap_or_default();
+    lines.push(format!(
+        "time    {} (planned {}){memory}",
+        duration(story.seconds),
+        duration(story.plan.seconds)
+    ));
     lines.push(format!("model   {}", story.life.candidate().id.short()));
     lines.push(format!("report  {}", report.display()));
-    let served = if judgement.deployed() { story.recipe.name.as_str() } else { story.life.candidate().id.short() };
+    let served = if judgement.deployed() {
+        story.recipe.name.as_str()
+    } else {
+        story.life.candidate().id.short()
+    };
     lines.push(format!("serve   ontogeny serve {served}"));
     lines.join("\n")
 }

@@ -15,12 +15,23 @@ pub(crate) struct Ended {
 impl Ended {
     /// The one JSON object on stdout.
     pub(crate) fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr))
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| {
+            panic!(
+                "{error} in stdout:\n{}\nstderr:\n{}",
+                self.stdout, self.stderr
+            )
+        })
     }
 
     /// The same, when the command must have ended well.
     pub(crate) fn ok(&self) -> Value {
-        assert_eq!(self.code, Some(0), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        assert_eq!(
+            self.code,
+            Some(0),
+            "stdout:\n{}\nstderr:\n{}",
+            self.stdout,
+            self.stderr
+        );
         self.json()
     }
 }
@@ -31,19 +42,31 @@ pub(crate) fn command(home: &Path, arguments: &[&str]) -> Command {
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("ONTOGENY_")) {
         command.env_remove(name);
     }
-    command.env("COLUMNS", "100").env("ONTOGENY_HOME", home).args(arguments).stdin(Stdio::null());
+    command
+        .env("COLUMNS", "100")
+        .env("ONTOGENY_HOME", home)
+        .args(arguments)
+        .stdin(Stdio::null());
     command
 }
 
 /// Runs the command to its end.
 pub(crate) fn run(home: &Path, arguments: &[&str]) -> Ended {
-    ended(command(home, arguments).output().expect("the command starts"))
+    ended(
+        command(home, arguments)
+            .output()
+            .expect("the command starts"),
+    )
 }
 
 /// What an ended process left.
 pub(crate) fn ended(output: Output) -> Ended {
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("UTF-8 output");
-    Ended { code: output.status.code(), stdout: text(output.stdout), stderr: text(output.stderr) }
+    Ended {
+        code: output.status.code(),
+        stdout: text(output.stdout),
+        stderr: text(output.stderr),
+    }
 }
 
 /// The recipe of a model that is raised in seconds.

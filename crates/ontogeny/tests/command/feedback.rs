@@ -17,25 +17,42 @@ struct Served {
 impl Served {
     fn start(home: &Path, model: &str) -> Self {
         let arguments = ["serve", model, "--bind", "127.0.0.1:0", "--json"];
-        let mut child = command(home, &arguments).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().expect("starts");
+        let mut child = command(home, &arguments)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::inherit())
+            .spawn()
+            .expect("starts");
         let mut line = String::new();
-        BufReader::new(child.stdout.as_mut().expect("a pipe")).read_line(&mut line).expect("the address");
-        let told: Value = serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
-        Self { child, url: told["url"].as_str().expect("an address").to_owned() }
+        BufReader::new(child.stdout.as_mut().expect("a pipe"))
+            .read_line(&mut line)
+            .expect("the address");
+        let told: Value =
+            serde_json::from_str(&line).unwrap_or_else(|error| panic!("{error}: {line:?}"));
+        Self {
+            child,
+            url: told["url"].as_str().expect("an address").to_owned(),
+        }
     }
 
     fn post(&self, path: &str, body: &Value) -> Value {
         let url = format!("{}{path}", self.url);
-        let mut response = ureq::post(&url).header("content-type", "application/json").send(body.to_string()).expect("answers");
+        let mut response = ureq::post(&url)
+            .header("content-type", "application/json")
+            .send(body.to_string())
+            .expect("answers");
         serde_json::from_str(&response.body_mut().read_to_string().expect("text")).expect("JSON")
     }
 
     /// The answer's id and text.
     fn ask(&self, model: &str, question: &str) -> (String, String) {
         let messages = json!([{ "role": "user", "content": question }]);
-        let body = json!({ "model": model, "messages": messages, "temperature": 0, "max_tokens": 24 });
+        let body =
+            json!({ "model": model, "messages": messages, "temperature": 0, "max_tokens": 24 });
         let answer = self.post("/v1/chat/completions", &body);
-        let text = answer["choices"][0]["message"]["content"].as_str().expect("text").to_owned();
+        let text = answer["choices"][0]["message"]["content"]
+            .as_str()
+            .expect("text")
+            .to_owned();
         (answer["id"].as_str().expect("an id").to_owned(), text)
     }
 }
@@ -65,11 +82,16 @@ fn a_corrected_answer_is_given_rightly_by_the_next_generation() {
     let recipe = tiny().display().to_string();
     // A strong pull towards corrections: eight of them must outweigh a tiny model's habits.
     let settings = [
-        "--set", "align.feedback_repeats=150",
-        "--set", "align.learning_rate=5e-3",
-        "--set", "align.supervised_weight=3.0",
-        "--set", "gate.metric=corrections_learned",
-        "--set", "gate.guards=[]",
+        "--set",
+        "align.feedback_repeats=150",
+        "--set",
+        "align.learning_rate=5e-3",
+        "--set",
+        "align.supervised_weight=3.0",
+        "--set",
+        "gate.metric=corrections_learned",
+        "--set",
+        "gate.guards=[]",
     ];
     let generation = || {
         let mut arguments = vec!["run", &recipe, "--json"];
@@ -89,7 +111,10 @@ fn a_corrected_answer_is_given_rightly_by_the_next_generation() {
     }
     drop(served);
     let stats = run(home.path(), &["feedback", "stats", "--json"]).ok();
-    assert_eq!((stats["corrections"].as_u64(), stats["pairs"].as_u64()), (Some(8), Some(8)));
+    assert_eq!(
+        (stats["corrections"].as_u64(), stats["pairs"].as_u64()),
+        (Some(8), Some(8))
+    );
 
     let second = generation();
     let told = second.ok();
@@ -97,12 +122,23 @@ fn a_corrected_answer_is_given_rightly_by_the_next_generation() {
     assert_eq!(told["deployed"], true, "{:#}", told["gate"]);
 
     let served = Served::start(home.path(), "tiny");
-    let right = QUESTIONS.iter().filter(|(question, right)| served.ask("tiny", question).1.trim() == *right).count();
-    assert_eq!(right, QUESTIONS.len(), "corrections are answered as corrected");
+    let right = QUESTIONS
+        .iter()
+        .filter(|(question, right)| served.ask("tiny", question).1.trim() == *right)
+        .count();
+    assert_eq!(
+        right,
+        QUESTIONS.len(),
+        "corrections are answered as corrected"
+    );
     drop(served);
 
     // From the answer back to the model that gave it, and from there to the documents.
     let lineage = run(home.path(), &["lineage", &rated[0]]);
     assert_eq!(lineage.code, Some(0), "{}", lineage.stderr);
-    assert!(lineage.stdout.contains(QUESTIONS[0].1) && lineage.stdout.contains("corpus"), "{}", lineage.stdout);
+    assert!(
+        lineage.stdout.contains(QUESTIONS[0].1) && lineage.stdout.contains("corpus"),
+        "{}",
+        lineage.stdout
+    );
 }

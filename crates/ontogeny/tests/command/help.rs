@@ -39,7 +39,16 @@ fn every_command_explains_itself() {
         let ended = run(home.path(), &arguments);
         assert_eq!(ended.code, Some(0), "{words:?}");
         assert_eq!(ended.stderr, "", "{words:?}");
-        let name = if words.is_empty() { "ontogeny".to_owned() } else { words.join("_") };
-        insta::assert_snapshot!(name, ended.stdout.replace(&home.path().display().to_string(), "HOME"));
+        let name = if words.is_empty() {
+            "ontogeny".to_owned()
+        } else {
+            words.join("_")
+        };
+        insta::assert_snapshot!(
+            name,
+            ended
+                .stdout
+                .replace(&home.path().display().to_string(), "HOME")
+        );
     }
 }
