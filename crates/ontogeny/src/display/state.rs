@@ -182,7 +182,7 @@ impl State {
             }
             Event::Tick { done, total, unit } => match &mut self.pace {
                 Some(pace) if pace.unit == *unit && pace.done <= *done => {
-                    pace.advance(*done, *total)
+                    pace.advance(*done, *total);
                 }
                 pace => *pace = Some(Pace::new(*done, *total, unit)),
             },

@@ -86,7 +86,7 @@ fn flatten(
         prefix.push(key.get_ref().to_string());
         match value.get_ref() {
             toml::de::DeValue::Table(inner) if !inner.is_empty() => {
-                flatten(inner, prefix, text, path, out)
+                flatten(inner, prefix, text, path, out);
             }
             other => out.push(Entry {
                 key: prefix.clone(),

@@ -14,7 +14,7 @@ pub(super) fn escape(text: &str) -> String {
             '\'' => out.push_str("&#39;"),
             // Control characters are not allowed in HTML; a model may well write them.
             control if control.is_control() && !matches!(control, '\n' | '\t') => {
-                out.push('\u{fffd}')
+                out.push('\u{fffd}');
             }
             other => out.push(other),
         }
