@@ -165,9 +165,8 @@ impl Scheduler {
 
     /// Chooses the next token of a sequence and reports it; false when the sequence has ended.
     fn advance(&self, active: &mut Active, logits: &mut [f32]) -> bool {
-        let prompt_tokens = active.request.prompt.len();
         if active.limit == 0 {
-            return finish(active, FinishReason::Length, prompt_tokens);
+            return finish(active, FinishReason::Length);
         }
         let report = active.request.logprobs.unwrap_or(0);
         let Chosen { id, logprob, top } = sampler::choose(logits, &active.request.sampling, &mut active.rng, report);
@@ -177,7 +176,7 @@ impl Scheduler {
             ids => ids.contains(&id),
         };
         if ends {
-            return finish(active, FinishReason::Stop, prompt_tokens);
+            return finish(active, FinishReason::Stop);
         }
         active.made += 1;
         active.next = id;
@@ -193,10 +192,11 @@ impl Scheduler {
             return false;
         }
         if stopped {
-            return finish(active, FinishReason::Stop, prompt_tokens);
+            // What the decoder still holds lies behind the stop text.
+            return done(active, FinishReason::Stop, String::new());
         }
         if active.made == active.limit {
-            return finish(active, FinishReason::Length, prompt_tokens);
+            return finish(active, FinishReason::Length);
         }
         true
     }
@@ -251,10 +251,16 @@ impl Scheduler {
     }
 }
 
-fn finish(active: &mut Active, finish_reason: FinishReason, prompt_tokens: usize) -> bool {
+/// Ends an answer with the text that is still held back.
+fn finish(active: &mut Active, finish_reason: FinishReason) -> bool {
     let rest = active.decode.clone().finish().ok().flatten().unwrap_or_default();
-    let text = active.stop.push(&rest).0 + &active.stop.finish();
-    let done = Delta::Done { finish_reason, text, prompt_tokens, completion_tokens: active.made };
-    drop(active.deltas.send(done));
+    let (text, stopped) = active.stop.push(&rest);
+    let text = if stopped { text } else { text + &active.stop.finish() };
+    done(active, finish_reason, text)
+}
+
+fn done(active: &Active, finish_reason: FinishReason, text: String) -> bool {
+    let prompt_tokens = active.request.prompt.len();
+    drop(active.deltas.send(Delta::Done { finish_reason, text, prompt_tokens, completion_tokens: active.made }));
     false
 }

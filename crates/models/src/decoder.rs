@@ -122,6 +122,7 @@ impl Preset {
         let mut config = Config::from_depth(self.depth.clamp(1, 1024), vocab_size, self.context);
         if let Some(hidden_size) = self.hidden_size {
             config.hidden_size = hidden_size;
+            config.initializer_range = (hidden_size as f32).sqrt().recip();
             config.intermediate_size = (hidden_size * 8 / 3).next_multiple_of(64);
         }
         let set = |field: &mut usize, value: Option<usize>| *field = value.unwrap_or(*field);
@@ -152,7 +153,8 @@ impl Config {
     /// The preset of a depth: one dial sets width, heads and feed-forward size.
     ///
     /// Width is 64 · depth, heads have 64 features, keys have half as many heads as queries where
-    /// that divides, and models shallower than 12 tie their head.
+    /// that divides, models shallower than 12 tie their head, and initial weights have the deviation
+    /// 1/√width, at which a product keeps its input's scale.
     pub fn from_depth(depth: usize, vocab_size: usize, context: usize) -> Self {
         let hidden_size = 64 * depth;
         let num_key_value_heads = (1..=depth.div_ceil(2)).rev().find(|kv| depth.is_multiple_of(*kv)).unwrap_or(1);
@@ -170,7 +172,7 @@ impl Config {
             rms_norm_eps: 1e-5,
             rope_theta: 10_000.0,
             tie_word_embeddings: depth < 12,
-            initializer_range: defaults::initializer_range(),
+            initializer_range: (hidden_size as f32).sqrt().recip(),
             bos_token_id: 0,
             eos_token_id: 0,
             hidden_act: defaults::hidden_act(),

@@ -134,7 +134,7 @@ impl Backward<Flex, 3> for AttentionBackward {
             }
         }
         drop((q, k, v));
-        [dout, saved.q, saved.k, saved.v, saved.out].map(buffers::give);
+        buffers::give_all([dout, saved.q, saved.k, saved.v, saved.out]);
     }
 }
 

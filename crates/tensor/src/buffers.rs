@@ -49,6 +49,11 @@ pub(crate) fn give(tensor: FlexTensor) {
     }
 }
 
+/// Keeps the buffers of several tensors.
+pub(crate) fn give_all<const N: usize>(tensors: [FlexTensor; N]) {
+    tensors.into_iter().for_each(give);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -56,7 +56,7 @@ impl Backward<Flex, 2> for SwigluBackward {
         if let Some(node) = up_node {
             grads.register::<Flex>(node.id, flex::tensor(dup, flex::dims(&up)));
         }
-        [dy, gate, up].map(buffers::give);
+        buffers::give_all([dy, gate, up]);
     }
 }
 
