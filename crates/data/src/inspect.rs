@@ -128,7 +128,8 @@ pub fn inspect(paths: &[PathBuf], progress: &Progress) -> Result<Summary> {
         repaired: counts.repaired,
         lengths: Lengths {
             min: if count == 0 { 0 } else { min },
-            median: median(&lengths, count),
+            // A bin's upper end may lie beyond the longest document.
+            median: median(&lengths, count).min(max),
             max,
             histogram: lengths.into_iter().collect(),
         },

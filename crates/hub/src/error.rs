@@ -43,7 +43,9 @@ pub enum Error {
         reason: String,
     },
     /// No model goes by this name.
-    #[error("no model `{wanted}`: it is no artifact id, no name, and no folder with a config.json{hint}")]
+    #[error(
+        "no model `{wanted}`: it is no artifact id, no name, and no folder with a config.json{hint}"
+    )]
     Unknown {
         /// What was asked for.
         wanted: String,
@@ -69,10 +71,17 @@ pub enum Error {
 impl Error {
     pub(crate) fn io(operation: &'static str, path: &Path) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.to_owned();
-        move |source| Self::Io { operation, path, source }
+        move |source| Self::Io {
+            operation,
+            path,
+            source,
+        }
     }
 
     pub(crate) fn weights(path: &Path, reason: impl Into<String>) -> Self {
-        Self::Weights { path: path.to_owned(), reason: reason.into() }
+        Self::Weights {
+            path: path.to_owned(),
+            reason: reason.into(),
+        }
     }
 }

@@ -69,9 +69,14 @@ pub struct LoadedModel {
 pub fn read_config(folder: &Path) -> Result<ModelConfig> {
     let path = folder.join("config.json");
     let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
-    let config: ModelConfig =
-        serde_json::from_str(&text).map_err(|source| Error::Json { path: path.clone(), source })?;
-    config.decoder.validate().map_err(|source| Error::Config { path, source })?;
+    let config: ModelConfig = serde_json::from_str(&text).map_err(|source| Error::Json {
+        path: path.clone(),
+        source,
+    })?;
+    config
+        .decoder
+        .validate()
+        .map_err(|source| Error::Config { path, source })?;
     Ok(config)
 }
 
@@ -86,11 +91,18 @@ pub fn load(folder: &Path, id: &str, device: &Device) -> Result<LoadedModel> {
     let weights = Weights::open(&path)?;
     if tokenizer.vocab_size() > config.decoder.vocab_size {
         let (tokens, rows) = (tokenizer.vocab_size(), config.decoder.vocab_size);
-        return Err(Error::weights(&path, format!("the tokenizer has {tokens} tokens, the embedding table {rows} rows")));
+        return Err(Error::weights(
+            &path,
+            format!("the tokenizer has {tokens} tokens, the embedding table {rows} rows"),
+        ));
     }
     let source = |name: &str, shape: &[usize]| weights.get(name, shape);
     let decoder = Decoder::build(&config.decoder, config.precision.into(), device, source)?;
-    Ok(LoadedModel { decoder, tokenizer, id: id.to_owned() })
+    Ok(LoadedModel {
+        decoder,
+        tokenizer,
+        id: id.to_owned(),
+    })
 }
 
 /// Writes a model's folder: weights, config, tokenizer.
@@ -98,14 +110,20 @@ pub fn load(folder: &Path, id: &str, device: &Device) -> Result<LoadedModel> {
 /// # Errors
 /// When a file cannot be written.
 pub fn save(folder: &Path, decoder: &Decoder, tokenizer: &Tokenizer) -> Result<()> {
-    let config = ModelConfig { decoder: decoder.config().clone(), precision: decoder.precision().into() };
+    let config = ModelConfig {
+        decoder: decoder.config().clone(),
+        precision: decoder.precision().into(),
+    };
     let mut config_json = serde_json::to_value(&config).expect("a config is numbers and strings");
     config_json["torch_dtype"] = "float32".into();
     let generation = serde_json::json!({
         "bos_token_id": config.decoder.bos_token_id,
         "eos_token_id": [tokenizer.end_of_text(), tokenizer.end_of_turn()],
     });
-    for (name, value) in [("config.json", config_json), ("generation_config.json", generation)] {
+    for (name, value) in [
+        ("config.json", config_json),
+        ("generation_config.json", generation),
+    ] {
         let text = serde_json::to_string_pretty(&value).expect("values are JSON") + "\n";
         artifact::write_atomic(&folder.join(name), text.as_bytes())?;
     }
@@ -113,7 +131,15 @@ pub fn save(folder: &Path, decoder: &Decoder, tokenizer: &Tokenizer) -> Result<(
     let names = config.decoder.tensors().into_iter().map(|(name, _)| name);
     let tensors: Vec<HostTensor> = names
         .zip(weights::parameters(decoder))
-        .map(|(name, (shape, values))| HostTensor { name, shape, values })
+        .map(|(name, (shape, values))| HostTensor {
+            name,
+            shape,
+            values,
+        })
         .collect();
-    weights::write(&folder.join("model.safetensors"), &tensors, &[("format", "pt".to_owned())])
+    weights::write(
+        &folder.join("model.safetensors"),
+        &tensors,
+        &[("format", "pt".to_owned())],
+    )
 }

@@ -16,11 +16,17 @@ pub fn resolve(store: &Store, wanted: &str) -> Result<(PathBuf, String)> {
         return Ok((folder.to_owned(), model_name(folder)));
     }
     match store.get(wanted) {
-        Ok(artifact) if artifact.manifest.kind == "model" => Ok((artifact.path.clone(), artifact.id.to_string())),
-        Ok(artifact) => Err(Error::NotAModel { wanted: wanted.to_owned(), kind: artifact.manifest.kind }),
-        Err(artifact::Error::Unknown { .. }) => {
-            Err(Error::Unknown { wanted: wanted.to_owned(), hint: near_misses(store, wanted)? })
+        Ok(artifact) if artifact.manifest.kind == "model" => {
+            Ok((artifact.path.clone(), artifact.id.to_string()))
         }
+        Ok(artifact) => Err(Error::NotAModel {
+            wanted: wanted.to_owned(),
+            kind: artifact.manifest.kind,
+        }),
+        Err(artifact::Error::Unknown { .. }) => Err(Error::Unknown {
+            wanted: wanted.to_owned(),
+            hint: near_misses(store, wanted)?,
+        }),
         Err(error) => Err(error.into()),
     }
 }
@@ -28,14 +34,21 @@ pub fn resolve(store: &Store, wanted: &str) -> Result<(PathBuf, String)> {
 /// A folder's last name, as the id of a model that is no artifact.
 pub fn model_name(folder: &Path) -> String {
     let full = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    full.file_name().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
+    full.file_name().map_or_else(
+        || "model".to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }
 
 fn near_misses(store: &Store, wanted: &str) -> Result<String> {
     let mut names: Vec<String> = store.refs()?.into_iter().map(|(name, _)| name).collect();
     names.sort_by_key(|name| strsim::damerau_levenshtein(name, wanted));
-    let close: Vec<_> =
-        names.iter().filter(|name| strsim::damerau_levenshtein(name, wanted) <= wanted.len() / 2).take(3).cloned().collect();
+    let close: Vec<_> = names
+        .iter()
+        .filter(|name| strsim::damerau_levenshtein(name, wanted) <= wanted.len() / 2)
+        .take(3)
+        .cloned()
+        .collect();
     Ok(match (close.is_empty(), names.is_empty()) {
         (false, _) => format!("; did you mean {}?", close.join(", ")),
         (true, false) => format!("; there are: {}", names.join(", ")),

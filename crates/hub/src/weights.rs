@@ -50,10 +50,16 @@ pub fn write(path: &Path, tensors: &[HostTensor], metadata: &[(&str, String)]) -
         .collect::<std::result::Result<_, _>>()
         .map_err(|error| Error::weights(path, error.to_string()))?;
     // One key: a map of several would come out in any order, and equal models would differ in bytes.
-    let metadata = serde_json::to_string(&metadata.iter().cloned().collect::<std::collections::BTreeMap<_, _>>())
-        .expect("strings are JSON");
+    let metadata = serde_json::to_string(
+        &metadata
+            .iter()
+            .cloned()
+            .collect::<std::collections::BTreeMap<_, _>>(),
+    )
+    .expect("strings are JSON");
     let metadata = [("ontogeny".to_owned(), metadata)].into();
-    let bytes = safetensors::serialize(views, Some(metadata)).map_err(|error| Error::weights(path, error.to_string()))?;
+    let bytes = safetensors::serialize(views, Some(metadata))
+        .map_err(|error| Error::weights(path, error.to_string()))?;
     Ok(artifact::write_atomic(path, &bytes)?)
 }
 
@@ -73,15 +79,20 @@ impl Weights {
         use std::io::Read;
         let mut file = File::open(path).map_err(Error::io("open", path))?;
         let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(Error::io("read", path))?;
-        let weights = Self { path: path.to_owned(), bytes };
+        file.read_to_end(&mut bytes)
+            .map_err(Error::io("read", path))?;
+        let weights = Self {
+            path: path.to_owned(),
+            bytes,
+        };
         weights.parsed()?;
         Ok(weights)
     }
 
     fn parsed(&self) -> Result<SafeTensors<'_>> {
-        SafeTensors::deserialize(&self.bytes)
-            .map_err(|error| Error::weights(&self.path, format!("not a whole safetensors file: {error}")))
+        SafeTensors::deserialize(&self.bytes).map_err(|error| {
+            Error::weights(&self.path, format!("not a whole safetensors file: {error}"))
+        })
     }
 
     /// The values of a tensor as 32-bit floats.
@@ -90,29 +101,46 @@ impl Weights {
     /// When the file lacks it, or holds another shape or an unknown type.
     pub fn get(&self, name: &str, shape: &[usize]) -> Result<Vec<f32>> {
         let file = self.parsed()?;
-        let tensor = file
-            .tensor(name)
-            .map_err(|_| Error::weights(&self.path, format!("tensor `{name}` of shape {shape:?} is missing")))?;
+        let tensor = file.tensor(name).map_err(|_| {
+            Error::weights(
+                &self.path,
+                format!("tensor `{name}` of shape {shape:?} is missing"),
+            )
+        })?;
         if tensor.shape() != shape {
             let got = tensor.shape();
-            return Err(Error::weights(&self.path, format!("tensor `{name}` has shape {got:?}, the config asks for {shape:?}")));
+            return Err(Error::weights(
+                &self.path,
+                format!("tensor `{name}` has shape {got:?}, the config asks for {shape:?}"),
+            ));
         }
         let bytes = tensor.data();
         match tensor.dtype() {
-            Dtype::F32 => Ok(bytes.chunks_exact(4).map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect()),
-            Dtype::BF16 => {
-                Ok(bytes.chunks_exact(2).map(|b| f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16)).collect())
-            }
-            other => {
-                Err(Error::weights(&self.path, format!("tensor `{name}` is stored as {other:?}: F32 and BF16 are read")))
-            }
+            Dtype::F32 => Ok(bytes
+                .chunks_exact(4)
+                .map(|b| f32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+                .collect()),
+            Dtype::BF16 => Ok(bytes
+                .chunks_exact(2)
+                .map(|b| f32::from_bits(u32::from(u16::from_le_bytes([b[0], b[1]])) << 16))
+                .collect()),
+            other => Err(Error::weights(
+                &self.path,
+                format!("tensor `{name}` is stored as {other:?}: F32 and BF16 are read"),
+            )),
         }
     }
 
     /// What [`write`] was given as metadata.
     pub fn metadata(&self) -> std::collections::BTreeMap<String, String> {
         let header = SafeTensors::read_metadata(&self.bytes).ok();
-        let ours = header.and_then(|(_, header)| header.metadata().as_ref().and_then(|map| map.get("ontogeny").cloned()));
-        ours.and_then(|text| serde_json::from_str(&text).ok()).unwrap_or_default()
+        let ours = header.and_then(|(_, header)| {
+            header
+                .metadata()
+                .as_ref()
+                .and_then(|map| map.get("ontogeny").cloned())
+        });
+        ours.and_then(|text| serde_json::from_str(&text).ok())
+            .unwrap_or_default()
     }
 }

@@ -1,7 +1,7 @@
 //! The handle to a running model.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Instant;
 
 use artifact::Progress;
@@ -28,7 +28,9 @@ struct Facts {
 
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Engine").field("id", &self.facts.id).finish_non_exhaustive()
+        f.debug_struct("Engine")
+            .field("id", &self.facts.id)
+            .finish_non_exhaustive()
     }
 }
 
@@ -52,7 +54,10 @@ impl Engine {
             .name("engine".to_owned())
             .spawn(move || Scheduler::new(model, slots).run(&inbox))
             .expect("the system gives a thread to each model");
-        Self { jobs, facts: Arc::new(facts) }
+        Self {
+            jobs,
+            facts: Arc::new(facts),
+        }
     }
 
     /// The model's tokenizer.
@@ -73,7 +78,10 @@ impl Engine {
     /// Hands in a request; dropping the receiver cancels it.
     pub fn submit(&self, request: Request) -> Receiver<Delta> {
         let (deltas, answer) = channel();
-        match self.check(&request.prompt).and_then(|()| request.sampling.validate()) {
+        match self
+            .check(&request.prompt)
+            .and_then(|()| request.sampling.validate())
+        {
             Ok(()) => {
                 // A closed inbox closes `deltas` too, which the receiver sees.
                 drop(self.jobs.send(Job::Generate(request, deltas)));
@@ -94,7 +102,10 @@ impl Engine {
             return Err(Error::EmptyPrompt);
         }
         if tokens.len() > longest {
-            return Err(Error::ContextOverflow { prompt_tokens: tokens.len(), context });
+            return Err(Error::ContextOverflow {
+                prompt_tokens: tokens.len(),
+                context,
+            });
         }
         match tokens.iter().find(|&&id| id as usize >= vocab_size) {
             Some(&id) => Err(Error::TokenOutOfRange { id, vocab_size }),
@@ -115,10 +126,17 @@ impl Engine {
     ///
     /// # Errors
     /// With the first request that is wrong, or when interrupted.
-    pub fn generate_all(&self, requests: Vec<Request>, progress: &Progress) -> Result<Vec<Completion>> {
+    pub fn generate_all(
+        &self,
+        requests: Vec<Request>,
+        progress: &Progress,
+    ) -> Result<Vec<Completion>> {
         let total = requests.len() as u64;
         let start = Instant::now();
-        let answers: Vec<_> = requests.into_iter().map(|request| self.submit(request)).collect();
+        let answers: Vec<_> = requests
+            .into_iter()
+            .map(|request| self.submit(request))
+            .collect();
         let mut done = Vec::with_capacity(answers.len());
         for answer in answers {
             if progress.interrupted() {
@@ -140,11 +158,16 @@ impl Engine {
                 return Err(Error::EmptyPrompt);
             }
             // The last token is only predicted, so a sequence may exceed the context by one.
-            self.check_tokens(&[&prompt[..], continuation].concat(), self.facts.context + 1)?;
+            self.check_tokens(
+                &[&prompt[..], continuation].concat(),
+                self.facts.context + 1,
+            )?;
         }
         let (scores, answer) = channel();
         drop(self.jobs.send(Job::Score(sequences.to_vec(), scores)));
-        answer.recv().map_err(|_| Error::Stopped("its thread ended".to_owned()))
+        answer
+            .recv()
+            .map_err(|_| Error::Stopped("its thread ended".to_owned()))
     }
 }
 
@@ -153,13 +176,23 @@ fn collect(deltas: &Receiver<Delta>, start: Instant) -> Result<Completion> {
     let mut first_token = None;
     loop {
         match deltas.recv() {
-            Ok(Delta::Token { id, text: piece, logprob, top }) => {
+            Ok(Delta::Token {
+                id,
+                text: piece,
+                logprob,
+                top,
+            }) => {
                 first_token.get_or_insert_with(Instant::now);
                 text.push_str(&piece);
                 ids.push(id);
                 logprobs.push(TokenLogprob { id, logprob, top });
             }
-            Ok(Delta::Done { finish_reason, text: rest, prompt_tokens, .. }) => {
+            Ok(Delta::Done {
+                finish_reason,
+                text: rest,
+                prompt_tokens,
+                ..
+            }) => {
                 text.push_str(&rest);
                 let first = first_token.unwrap_or_else(Instant::now);
                 return Ok(Completion {

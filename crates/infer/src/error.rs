@@ -7,7 +7,9 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Clone, Debug, thiserror::Error, PartialEq)]
 pub enum Error {
     /// The prompt leaves no room for an answer.
-    #[error("the prompt has {prompt_tokens} tokens and the model's context {context}: shorten the prompt")]
+    #[error(
+        "the prompt has {prompt_tokens} tokens and the model's context {context}: shorten the prompt"
+    )]
     ContextOverflow {
         /// Tokens of the prompt.
         prompt_tokens: usize,

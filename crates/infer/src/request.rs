@@ -22,7 +22,13 @@ pub struct Sampling {
 
 impl Default for Sampling {
     fn default() -> Self {
-        Self { temperature: 0.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed: 0 }
+        Self {
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            seed: 0,
+        }
     }
 }
 
@@ -32,7 +38,13 @@ impl Sampling {
     /// # Errors
     /// Names the field that is out of range.
     pub fn validate(&self) -> Result<()> {
-        let wrong = |field, got: f32, expected| Err(Error::Sampling { field, got: got.to_string(), expected });
+        let wrong = |field, got: f32, expected| {
+            Err(Error::Sampling {
+                field,
+                got: got.to_string(),
+                expected,
+            })
+        };
         if !(self.temperature >= 0.0 && self.temperature.is_finite()) {
             return wrong("temperature", self.temperature, "0 or more");
         }

@@ -13,12 +13,28 @@ pub(crate) struct Chosen {
 }
 
 /// Chooses a token from its logits, which are turned into log-probabilities in place.
-pub(crate) fn choose(logits: &mut [f32], sampling: &Sampling, rng: &mut ChaCha8Rng, report: usize) -> Chosen {
+pub(crate) fn choose(
+    logits: &mut [f32],
+    sampling: &Sampling,
+    rng: &mut ChaCha8Rng,
+    report: usize,
+) -> Chosen {
     tensor::log_softmax_row(logits);
     let logprobs = &*logits;
-    let id = if sampling.temperature == 0.0 { likeliest(logprobs) } else { draw(logprobs, sampling, rng) };
-    let top = ranked(logprobs, report).into_iter().map(|id| (id, logprobs[id as usize])).collect();
-    Chosen { id, logprob: logprobs[id as usize], top }
+    let id = if sampling.temperature == 0.0 {
+        likeliest(logprobs)
+    } else {
+        draw(logprobs, sampling, rng)
+    };
+    let top = ranked(logprobs, report)
+        .into_iter()
+        .map(|id| (id, logprobs[id as usize]))
+        .collect();
+    Chosen {
+        id,
+        logprob: logprobs[id as usize],
+        top,
+    }
 }
 
 /// The first of the likeliest tokens.
@@ -36,7 +52,11 @@ fn likeliest(logprobs: &[f32]) -> u32 {
 fn ranked(logprobs: &[f32], count: usize) -> Vec<u32> {
     let count = count.min(logprobs.len());
     let mut ids: Vec<u32> = (0..logprobs.len() as u32).collect();
-    let order = |a: &u32, b: &u32| logprobs[*b as usize].total_cmp(&logprobs[*a as usize]).then(a.cmp(b));
+    let order = |a: &u32, b: &u32| {
+        logprobs[*b as usize]
+            .total_cmp(&logprobs[*a as usize])
+            .then(a.cmp(b))
+    };
     if count == 0 {
         return Vec::new();
     }
@@ -50,7 +70,11 @@ fn ranked(logprobs: &[f32], count: usize) -> Vec<u32> {
 
 /// A draw from the tempered distribution of the tokens that the filters keep.
 fn draw(logprobs: &[f32], sampling: &Sampling, rng: &mut ChaCha8Rng) -> u32 {
-    let kept = if sampling.top_k == 0 { logprobs.len() } else { sampling.top_k };
+    let kept = if sampling.top_k == 0 {
+        logprobs.len()
+    } else {
+        sampling.top_k
+    };
     let ids = ranked(logprobs, kept);
     let peak = logprobs[ids[0] as usize];
     let weight = |id: u32| f64::from((logprobs[id as usize] - peak) / sampling.temperature).exp();
@@ -93,22 +117,46 @@ mod tests {
     }
 
     fn sampling() -> Sampling {
-        Sampling { temperature: 1.0, ..Sampling::default() }
+        Sampling {
+            temperature: 1.0,
+            ..Sampling::default()
+        }
     }
 
     #[test]
     fn temperature_one_draws_the_distribution() {
         let [a, b, c, d] = counts(&sampling());
-        assert!((1850..2150).contains(&a) && (850..1150).contains(&b), "{a} {b} {c} {d}");
+        assert!(
+            (1850..2150).contains(&a) && (850..1150).contains(&b),
+            "{a} {b} {c} {d}"
+        );
     }
 
     #[test]
     fn filters_keep_what_they_say() {
-        assert_eq!(counts(&Sampling { top_k: 1, ..sampling() }), [4000, 0, 0, 0]);
-        assert_eq!(counts(&Sampling { top_p: 0.5, ..sampling() }), [4000, 0, 0, 0]);
-        let [_, b, c, d] = counts(&Sampling { top_p: 0.6, ..sampling() });
+        assert_eq!(
+            counts(&Sampling {
+                top_k: 1,
+                ..sampling()
+            }),
+            [4000, 0, 0, 0]
+        );
+        assert_eq!(
+            counts(&Sampling {
+                top_p: 0.5,
+                ..sampling()
+            }),
+            [4000, 0, 0, 0]
+        );
+        let [_, b, c, d] = counts(&Sampling {
+            top_p: 0.6,
+            ..sampling()
+        });
         assert!(b > 0 && c == 0 && d == 0);
-        let [_, b, c, d] = counts(&Sampling { min_p: 0.4, ..sampling() });
+        let [_, b, c, d] = counts(&Sampling {
+            min_p: 0.4,
+            ..sampling()
+        });
         assert!(b > 0 && c == 0 && d == 0);
     }
 
@@ -116,7 +164,15 @@ mod tests {
     fn greedy_takes_the_first_of_equals_and_reports_logprobs() {
         let mut logits = [0.0f32, 2.0, 2.0];
         let chosen = choose(&mut logits, &Sampling::default(), &mut Seed(1).rng(), 2);
-        assert_eq!((chosen.id, chosen.top.len(), chosen.top[0].0, chosen.top[1].0), (1, 2, 1, 2));
+        assert_eq!(
+            (
+                chosen.id,
+                chosen.top.len(),
+                chosen.top[0].0,
+                chosen.top[1].0
+            ),
+            (1, 2, 1, 2)
+        );
         let expected = -(2.0 + (-2.0f32).exp()).ln();
         assert!((chosen.logprob - expected).abs() < 1e-6);
     }

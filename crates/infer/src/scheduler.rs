@@ -57,8 +57,20 @@ impl Scheduler {
     pub(crate) fn new(model: LoadedModel, slots: usize) -> Self {
         let config = model.decoder.config();
         let width = config.num_key_value_heads * config.head_dim;
-        let cache = SlotCache::new(config.num_hidden_layers, slots, config.max_position_embeddings, width);
-        Self { model, cache, slots, free: (0..slots).rev().collect(), waiting: VecDeque::new(), active: Vec::new() }
+        let cache = SlotCache::new(
+            config.num_hidden_layers,
+            slots,
+            config.max_position_embeddings,
+            width,
+        );
+        Self {
+            model,
+            cache,
+            slots,
+            free: (0..slots).rev().collect(),
+            waiting: VecDeque::new(),
+            active: Vec::new(),
+        }
     }
 
     /// Works until the last handle is gone and every request is answered.
@@ -111,7 +123,9 @@ impl Scheduler {
         let hidden = self.forward(&prompt, &[SlotRow { slot, start: 0 }], prompt.len()); // [1, prompt, hidden]
         let last = hidden.narrow(1, prompt.len() - 1, 1); // [1, 1, hidden]
         let mut logits = tensor::to_vec(self.model.decoder.logits(last)); // [vocab]
-        let limit = request.max_tokens.min(self.model.decoder.config().max_position_embeddings - prompt.len());
+        let limit = request
+            .max_tokens
+            .min(self.model.decoder.config().max_position_embeddings - prompt.len());
         let mut active = Active {
             slot,
             held: prompt.len(),
@@ -133,8 +147,14 @@ impl Scheduler {
 
     fn decode(&mut self) {
         let tokens: Vec<u32> = self.active.iter().map(|active| active.next).collect();
-        let rows: Vec<SlotRow> =
-            self.active.iter().map(|active| SlotRow { slot: active.slot, start: active.held }).collect();
+        let rows: Vec<SlotRow> = self
+            .active
+            .iter()
+            .map(|active| SlotRow {
+                slot: active.slot,
+                start: active.held,
+            })
+            .collect();
         let hidden = self.forward(&tokens, &rows, 1); // [active, 1, hidden]
         let logits = tensor::to_vec(self.model.decoder.logits(hidden)); // [active, 1, vocab]
         let vocab = self.model.decoder.config().vocab_size;
@@ -160,7 +180,10 @@ impl Scheduler {
 
     fn tokens(&self, ids: &[u32], shape: [usize; 2]) -> Tensor<2, Int> {
         let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-        Tensor::from_data(TensorData::new(ids, shape), &self.model.decoder.head().device())
+        Tensor::from_data(
+            TensorData::new(ids, shape),
+            &self.model.decoder.head().device(),
+        )
     }
 
     /// Chooses the next token of a sequence and reports it; false when the sequence has ended.
@@ -169,7 +192,8 @@ impl Scheduler {
             return finish(active, FinishReason::Length);
         }
         let report = active.request.logprobs.unwrap_or(0);
-        let Chosen { id, logprob, top } = sampler::choose(logits, &active.request.sampling, &mut active.rng, report);
+        let Chosen { id, logprob, top } =
+            sampler::choose(logits, &active.request.sampling, &mut active.rng, report);
         let tokenizer = &self.model.tokenizer;
         let ends = match &active.request.stop_ids[..] {
             [] => id == tokenizer.end_of_text() || id == tokenizer.end_of_turn(),
@@ -183,12 +207,25 @@ impl Scheduler {
         let piece = match active.decode.push(id) {
             Ok(piece) => piece.unwrap_or_default(),
             Err(error) => {
-                drop(active.deltas.send(Delta::Error(Error::Stopped(error.to_string()))));
+                drop(
+                    active
+                        .deltas
+                        .send(Delta::Error(Error::Stopped(error.to_string()))),
+                );
                 return false;
             }
         };
         let (text, stopped) = active.stop.push(&piece);
-        if active.deltas.send(Delta::Token { id, text, logprob, top }).is_err() {
+        if active
+            .deltas
+            .send(Delta::Token {
+                id,
+                text,
+                logprob,
+                top,
+            })
+            .is_err()
+        {
             return false;
         }
         if stopped {
@@ -230,22 +267,35 @@ impl Scheduler {
             return vec![Vec::new(); sequences.len()];
         }
         let rows = Rows::packed(std::slice::from_ref(&lengths));
-        let hidden = self.model.decoder.forward(self.tokens(&inputs, [1, inputs.len()]), &rows, None);
+        let hidden =
+            self.model
+                .decoder
+                .forward(self.tokens(&inputs, [1, inputs.len()]), &rows, None);
         let logprobs = self.model.decoder.token_logprobs(hidden, &targets);
         let mut end = 0;
-        let tails = sequences.iter().zip(&lengths).map(|((_, continuation), length)| {
-            end += length;
-            logprobs[end - continuation.len().min(*length)..end].to_vec()
-        });
+        let tails = sequences
+            .iter()
+            .zip(&lengths)
+            .map(|((_, continuation), length)| {
+                end += length;
+                logprobs[end - continuation.len().min(*length)..end].to_vec()
+            });
         tails.collect()
     }
 
     /// Every request under way is told, and the engine goes on with a clean slate.
     fn fail(&mut self, panic: &(dyn Any + Send)) {
         let text = panic.downcast_ref::<String>().map(String::as_str);
-        let reason = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("unknown").to_owned();
+        let reason = text
+            .or_else(|| panic.downcast_ref::<&str>().copied())
+            .unwrap_or("unknown")
+            .to_owned();
         for active in self.active.drain(..) {
-            drop(active.deltas.send(Delta::Error(Error::Stopped(reason.clone()))));
+            drop(
+                active
+                    .deltas
+                    .send(Delta::Error(Error::Stopped(reason.clone()))),
+            );
         }
         self.free = (0..self.slots).rev().collect();
     }
@@ -253,14 +303,29 @@ impl Scheduler {
 
 /// Ends an answer with the text that is still held back.
 fn finish(active: &mut Active, finish_reason: FinishReason) -> bool {
-    let rest = active.decode.clone().finish().ok().flatten().unwrap_or_default();
+    let rest = active
+        .decode
+        .clone()
+        .finish()
+        .ok()
+        .flatten()
+        .unwrap_or_default();
     let (text, stopped) = active.stop.push(&rest);
-    let text = if stopped { text } else { text + &active.stop.finish() };
+    let text = if stopped {
+        text
+    } else {
+        text + &active.stop.finish()
+    };
     done(active, finish_reason, text)
 }
 
 fn done(active: &Active, finish_reason: FinishReason, text: String) -> bool {
     let prompt_tokens = active.request.prompt.len();
-    drop(active.deltas.send(Delta::Done { finish_reason, text, prompt_tokens, completion_tokens: active.made }));
+    drop(active.deltas.send(Delta::Done {
+        finish_reason,
+        text,
+        prompt_tokens,
+        completion_tokens: active.made,
+    }));
     false
 }

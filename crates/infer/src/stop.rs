@@ -9,17 +9,29 @@ pub(crate) struct StopTexts {
 
 impl StopTexts {
     pub(crate) fn new(stops: Vec<String>) -> Self {
-        Self { stops: stops.into_iter().filter(|stop| !stop.is_empty()).collect(), held: String::new() }
+        Self {
+            stops: stops.into_iter().filter(|stop| !stop.is_empty()).collect(),
+            held: String::new(),
+        }
     }
 
     /// The text that is certain by now, and whether a stop text came.
     pub(crate) fn push(&mut self, text: &str) -> (String, bool) {
         self.held.push_str(text);
-        if let Some(at) = self.stops.iter().filter_map(|stop| self.held.find(stop.as_str())).min() {
+        if let Some(at) = self
+            .stops
+            .iter()
+            .filter_map(|stop| self.held.find(stop.as_str()))
+            .min()
+        {
             self.held.truncate(at);
             return (std::mem::take(&mut self.held), true);
         }
-        let possible = |start: usize| self.stops.iter().any(|stop| stop.starts_with(&self.held[start..]));
+        let possible = |start: usize| {
+            self.stops
+                .iter()
+                .any(|stop| stop.starts_with(&self.held[start..]))
+        };
         let from = (0..self.held.len()).find(|&i| self.held.is_char_boundary(i) && possible(i));
         let rest = self.held.split_off(from.unwrap_or(self.held.len()));
         (std::mem::replace(&mut self.held, rest), false)
@@ -51,13 +63,22 @@ mod tests {
 
     #[test]
     fn a_stop_text_across_pieces() {
-        assert_eq!(run(&["END"], &["a E", "N", "D b"]), (vec!["a ".into(), "".into(), "".into()], true));
+        assert_eq!(
+            run(&["END"], &["a E", "N", "D b"]),
+            (vec!["a ".into(), "".into(), "".into()], true)
+        );
     }
 
     #[test]
     fn what_did_not_become_one_comes_out() {
-        assert_eq!(run(&["END"], &["a E", "x"]), (vec!["a ".into(), "Ex".into(), "".into()], false));
-        assert_eq!(run(&["END"], &["EEN"]), (vec!["E".into(), "EN".into()], false));
+        assert_eq!(
+            run(&["END"], &["a E", "x"]),
+            (vec!["a ".into(), "Ex".into(), "".into()], false)
+        );
+        assert_eq!(
+            run(&["END"], &["EEN"]),
+            (vec!["E".into(), "EN".into()], false)
+        );
     }
 
     #[test]

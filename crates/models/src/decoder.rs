@@ -10,7 +10,8 @@ use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use tensor::lm_loss::Targets;
 use tensor::{
-    Device, Int, Module, Param, Precision, Tensor, attention, burn, embedding, linear, lm_loss, rms_norm, rope, swiglu,
+    Device, Int, Module, Param, Precision, Tensor, attention, burn, embedding, linear, lm_loss,
+    rms_norm, rope, swiglu,
 };
 
 use crate::{KvCache, Rows};
@@ -131,7 +132,9 @@ impl Preset {
         set(&mut config.num_key_value_heads, self.num_key_value_heads);
         set(&mut config.head_dim, self.head_dim);
         config.rope_theta = self.rope_theta.unwrap_or(config.rope_theta);
-        config.tie_word_embeddings = self.tie_word_embeddings.unwrap_or(config.tie_word_embeddings);
+        config.tie_word_embeddings = self
+            .tie_word_embeddings
+            .unwrap_or(config.tie_word_embeddings);
         config.validate()?;
         Ok(config)
     }
@@ -157,7 +160,10 @@ impl Config {
     /// 1/√width, at which a product keeps its input's scale.
     pub fn from_depth(depth: usize, vocab_size: usize, context: usize) -> Self {
         let hidden_size = 64 * depth;
-        let num_key_value_heads = (1..=depth.div_ceil(2)).rev().find(|kv| depth.is_multiple_of(*kv)).unwrap_or(1);
+        let num_key_value_heads = (1..=depth.div_ceil(2))
+            .rev()
+            .find(|kv| depth.is_multiple_of(*kv))
+            .unwrap_or(1);
         Self {
             architectures: defaults::architectures(),
             model_type: defaults::model_type(),
@@ -185,7 +191,11 @@ impl Config {
     /// Names the first field that does not.
     pub fn validate(&self) -> Result<(), ConfigError> {
         let wrong = |field, got: &dyn ToString, expected: &str| {
-            Err(ConfigError { field, got: got.to_string(), expected: expected.to_owned() })
+            Err(ConfigError {
+                field,
+                got: got.to_string(),
+                expected: expected.to_owned(),
+            })
         };
         let sizes = [
             ("vocab_size", self.vocab_size),
@@ -201,8 +211,14 @@ impl Config {
                 return wrong(field, &value, "between 1 and 16,777,216");
             }
         }
-        if !self.num_attention_heads.is_multiple_of(self.num_key_value_heads) {
-            let heads = format!("a divisor of num_attention_heads = {}", self.num_attention_heads);
+        if !self
+            .num_attention_heads
+            .is_multiple_of(self.num_key_value_heads)
+        {
+            let heads = format!(
+                "a divisor of num_attention_heads = {}",
+                self.num_attention_heads
+            );
             return wrong("num_key_value_heads", &self.num_key_value_heads, &heads);
         }
         if self.head_dim == 0 || !self.head_dim.is_multiple_of(2) || self.head_dim > 1024 {
@@ -220,8 +236,17 @@ impl Config {
     /// Every tensor of a checkpoint under its Hugging Face name, with its shape, in the order in
     /// which the parameters of [`Decoder`] are visited.
     pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
-        let Self { vocab_size: vocab, hidden_size: hidden, intermediate_size: ffn, head_dim, .. } = *self;
-        let (q, kv) = (self.num_attention_heads * head_dim, self.num_key_value_heads * head_dim);
+        let Self {
+            vocab_size: vocab,
+            hidden_size: hidden,
+            intermediate_size: ffn,
+            head_dim,
+            ..
+        } = *self;
+        let (q, kv) = (
+            self.num_attention_heads * head_dim,
+            self.num_key_value_heads * head_dim,
+        );
         let mut tensors = vec![("model.embed_tokens.weight".to_owned(), vec![vocab, hidden])];
         for layer in 0..self.num_hidden_layers {
             let block = [
@@ -235,7 +260,9 @@ impl Config {
                 ("mlp.up_proj", vec![ffn, hidden]),
                 ("mlp.down_proj", vec![hidden, ffn]),
             ];
-            tensors.extend(block.map(|(name, shape)| (format!("model.layers.{layer}.{name}.weight"), shape)));
+            tensors.extend(
+                block.map(|(name, shape)| (format!("model.layers.{layer}.{name}.weight"), shape)),
+            );
         }
         tensors.push(("model.norm.weight".to_owned(), vec![hidden]));
         if !self.tie_word_embeddings {
@@ -246,17 +273,30 @@ impl Config {
 
     /// Number of parameters.
     pub fn parameters(&self) -> usize {
-        self.tensors().iter().map(|(_, shape)| shape.iter().product::<usize>()).sum()
+        self.tensors()
+            .iter()
+            .map(|(_, shape)| shape.iter().product::<usize>())
+            .sum()
     }
 
     /// Floating-point operations of one token's forward pass in a sequence of `context` tokens: two
     /// for each weight of a product, and the scores and sums over half the context on average. A
     /// training step costs three times this.
     pub fn flops_per_token(&self, context: usize) -> f64 {
-        let products = self.tensors().into_iter().filter(|(name, shape)| shape.len() == 2 && !name.contains("embed"));
-        let weights: usize = products.map(|(_, shape)| shape.iter().product::<usize>()).sum();
-        let head = if self.tie_word_embeddings { self.vocab_size * self.hidden_size } else { 0 };
-        let attention = 2 * self.num_hidden_layers * self.num_attention_heads * self.head_dim * context;
+        let products = self
+            .tensors()
+            .into_iter()
+            .filter(|(name, shape)| shape.len() == 2 && !name.contains("embed"));
+        let weights: usize = products
+            .map(|(_, shape)| shape.iter().product::<usize>())
+            .sum();
+        let head = if self.tie_word_embeddings {
+            self.vocab_size * self.hidden_size
+        } else {
+            0
+        };
+        let attention =
+            2 * self.num_hidden_layers * self.num_attention_heads * self.head_dim * context;
         2.0 * (weights + head) as f64 + attention as f64
     }
 }
@@ -264,10 +304,10 @@ impl Config {
 /// The weights, in Hugging Face's `[out_features, in_features]`.
 #[derive(Module, Debug)]
 pub struct Decoder {
-    embed_tokens: Param<Tensor<2>>,         // [vocab, hidden]
+    embed_tokens: Param<Tensor<2>>, // [vocab, hidden]
     layers: Vec<Block>,
-    norm: Param<Tensor<1>>,                 // [hidden]
-    lm_head: Option<Param<Tensor<2>>>,      // [vocab, hidden]
+    norm: Param<Tensor<1>>,            // [hidden]
+    lm_head: Option<Param<Tensor<2>>>, // [vocab, hidden]
     #[module(skip)]
     config: Config,
     #[module(skip)]
@@ -306,12 +346,16 @@ impl Decoder {
         };
         macro_rules! vector {
             () => {
-                next().map(|(values, shape)| Param::from_tensor(tensor::from_vec(values, [shape[0]], device)))?
+                next().map(|(values, shape)| {
+                    Param::from_tensor(tensor::from_vec(values, [shape[0]], device))
+                })?
             };
         }
         macro_rules! matrix {
             () => {
-                next().map(|(values, shape)| Param::from_tensor(tensor::from_vec(values, [shape[0], shape[1]], device)))?
+                next().map(|(values, shape)| {
+                    Param::from_tensor(tensor::from_vec(values, [shape[0], shape[1]], device))
+                })?
             };
         }
         let embed_tokens = matrix!();
@@ -330,8 +374,19 @@ impl Decoder {
             });
         }
         let norm = vector!();
-        let lm_head = if config.tie_word_embeddings { None } else { Some(matrix!()) };
-        Ok(Self { embed_tokens, layers, norm, lm_head, config: config.clone(), precision })
+        let lm_head = if config.tie_word_embeddings {
+            None
+        } else {
+            Some(matrix!())
+        };
+        Ok(Self {
+            embed_tokens,
+            layers,
+            norm,
+            lm_head,
+            config: config.clone(),
+            precision,
+        })
     }
 
     /// Random weights: normal with `initializer_range`, the two projections into the residual
@@ -370,7 +425,12 @@ impl Decoder {
     /// The final hidden states; training, rollouts, evaluation and serving all come through here.
     ///
     /// Shapes: `tokens` `[batch, seq]`, `rows` of `batch · seq`, result `[batch, seq, hidden]`.
-    pub fn forward(&self, tokens: Tensor<2, Int>, rows: &Rows, mut cache: Option<&mut dyn KvCache>) -> Tensor<3> {
+    pub fn forward(
+        &self,
+        tokens: Tensor<2, Int>,
+        rows: &Rows,
+        mut cache: Option<&mut dyn KvCache>,
+    ) -> Tensor<3> {
         let mut x = embedding(self.embed_tokens.val(), tokens); // [batch, seq, hidden]
         for (index, layer) in self.layers.iter().enumerate() {
             let cache: Option<(&mut dyn KvCache, usize)> = match cache {
@@ -414,12 +474,18 @@ impl Block {
         precision: Precision,
     ) -> Tensor<3> {
         let [batch, seq, _] = x.dims();
-        let (heads, kv_heads, head_dim) = (config.num_attention_heads, config.num_key_value_heads, config.head_dim);
+        let (heads, kv_heads, head_dim) = (
+            config.num_attention_heads,
+            config.num_key_value_heads,
+            config.head_dim,
+        );
         let scale = (head_dim as f32).sqrt().recip();
 
         let h = rms_norm(x.clone(), self.input_layernorm.val(), config.rms_norm_eps); // [batch, seq, hidden]
-        let q = linear(h.clone(), self.q_proj.val(), precision).reshape([batch, seq, heads, head_dim]); // [batch, seq, heads, head_dim]
-        let k = linear(h.clone(), self.k_proj.val(), precision).reshape([batch, seq, kv_heads, head_dim]); // [batch, seq, kv_heads, head_dim]
+        let q =
+            linear(h.clone(), self.q_proj.val(), precision).reshape([batch, seq, heads, head_dim]); // [batch, seq, heads, head_dim]
+        let k = linear(h.clone(), self.k_proj.val(), precision)
+            .reshape([batch, seq, kv_heads, head_dim]); // [batch, seq, kv_heads, head_dim]
         let v = linear(h, self.v_proj.val(), precision).reshape([batch, seq, kv_heads, head_dim]); // [batch, seq, kv_heads, head_dim]
         let q = rope(q, &rows.positions, config.rope_theta); // [batch, seq, heads, head_dim]
         let k = rope(k, &rows.positions, config.rope_theta); // [batch, seq, kv_heads, head_dim]
@@ -430,7 +496,11 @@ impl Block {
         let attended = attended.reshape([batch, seq, heads * head_dim]); // [batch, seq, heads · head_dim]
         let x = x + linear(attended, self.o_proj.val(), precision); // [batch, seq, hidden]
 
-        let h = rms_norm(x.clone(), self.post_attention_layernorm.val(), config.rms_norm_eps); // [batch, seq, hidden]
+        let h = rms_norm(
+            x.clone(),
+            self.post_attention_layernorm.val(),
+            config.rms_norm_eps,
+        ); // [batch, seq, hidden]
         let gate = linear(h.clone(), self.gate_proj.val(), precision); // [batch, seq, ffn]
         let up = linear(h, self.up_proj.val(), precision); // [batch, seq, ffn]
         x + linear(swiglu(gate, up), self.down_proj.val(), precision) // [batch, seq, hidden]

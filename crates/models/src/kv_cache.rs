@@ -9,7 +9,14 @@ use crate::Rows;
 pub trait KvCache {
     /// Shapes: `q` `[batch, seq, heads, head_dim]`, `k` and `v` `[batch, seq, kv_heads, head_dim]`;
     /// result like `q`.
-    fn attend(&mut self, layer: usize, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, scale: f32) -> Tensor<4>;
+    fn attend(
+        &mut self,
+        layer: usize,
+        q: Tensor<4>,
+        k: Tensor<4>,
+        v: Tensor<4>,
+        scale: f32,
+    ) -> Tensor<4>;
 }
 
 /// Sequences in lockstep on any device; what is held grows by concatenation.
@@ -27,10 +34,20 @@ impl TensorCache {
 }
 
 impl KvCache for TensorCache {
-    fn attend(&mut self, layer: usize, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, scale: f32) -> Tensor<4> {
+    fn attend(
+        &mut self,
+        layer: usize,
+        q: Tensor<4>,
+        k: Tensor<4>,
+        v: Tensor<4>,
+        scale: f32,
+    ) -> Tensor<4> {
         let [batch, seq, _, _] = q.dims();
         let (k, v) = match self.layers.get(layer) {
-            Some((keys, values)) => (Tensor::cat(vec![keys.clone(), k], 1), Tensor::cat(vec![values.clone(), v], 1)),
+            Some((keys, values)) => (
+                Tensor::cat(vec![keys.clone(), k], 1),
+                Tensor::cat(vec![values.clone(), v], 1),
+            ),
             None => (k, v),
         };
         let start = k.dims()[1] - seq;
@@ -54,7 +71,12 @@ pub struct SlotCache {
 impl SlotCache {
     /// Room for `slots` sequences of `capacity` tokens in each of `layers` layers.
     pub fn new(layers: usize, slots: usize, capacity: usize, width: usize) -> Self {
-        Self { layers: (0..layers).map(|_| KvSlots::new(slots, capacity, width)).collect(), rows: Vec::new() }
+        Self {
+            layers: (0..layers)
+                .map(|_| KvSlots::new(slots, capacity, width))
+                .collect(),
+            rows: Vec::new(),
+        }
     }
 
     /// The cache as the next forward pass sees it: batch entry `b` writes to `rows[b]`.
@@ -65,7 +87,14 @@ impl SlotCache {
 }
 
 impl KvCache for SlotCache {
-    fn attend(&mut self, layer: usize, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, scale: f32) -> Tensor<4> {
+    fn attend(
+        &mut self,
+        layer: usize,
+        q: Tensor<4>,
+        k: Tensor<4>,
+        v: Tensor<4>,
+        scale: f32,
+    ) -> Tensor<4> {
         self.layers[layer].attend(q, k, v, &self.rows, scale)
     }
 }

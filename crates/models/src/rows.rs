@@ -34,13 +34,22 @@ impl Rows {
                 lo += length as u32;
             }
         }
-        Self { positions: positions.into(), ranges: ranges.into() }
+        Self {
+            positions: positions.into(),
+            ranges: ranges.into(),
+        }
     }
 
     /// Rows behind what a cache holds: entry `b` continues at `starts[b]` with `seq` tokens.
     pub fn continued(starts: &[usize], seq: usize) -> Self {
-        let positions: Arc<[u32]> = starts.iter().flat_map(|&start| (start..start + seq).map(|p| p as u32)).collect();
-        let ranges = positions.iter().map(|&position| [0, position + 1]).collect();
+        let positions: Arc<[u32]> = starts
+            .iter()
+            .flat_map(|&start| (start..start + seq).map(|p| p as u32))
+            .collect();
+        let ranges = positions
+            .iter()
+            .map(|&position| [0, position + 1])
+            .collect();
         Self { positions, ranges }
     }
 }

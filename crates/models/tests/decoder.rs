@@ -8,7 +8,12 @@ use tensor::burn::module::{ModuleVisitor, Param};
 use tensor::{Device, Int, Module, Precision, SlotRow, Tensor, TensorData};
 
 fn config() -> Config {
-    Config { num_attention_heads: 4, num_key_value_heads: 2, head_dim: 16, ..Config::from_depth(2, 97, 64) }
+    Config {
+        num_attention_heads: 4,
+        num_key_value_heads: 2,
+        head_dim: 16,
+        ..Config::from_depth(2, 97, 64)
+    }
 }
 
 fn decoder(precision: Precision) -> Decoder {
@@ -16,7 +21,9 @@ fn decoder(precision: Precision) -> Decoder {
 }
 
 fn ids(count: usize, seed: usize) -> Vec<u32> {
-    (0..count).map(|i| ((i * 31 + seed * 17 + i * i) % 97) as u32).collect()
+    (0..count)
+        .map(|i| ((i * 31 + seed * 17 + i * i) % 97) as u32)
+        .collect()
 }
 
 fn tokens(ids: &[u32], batch: usize) -> Tensor<2, Int> {
@@ -26,7 +33,10 @@ fn tokens(ids: &[u32], batch: usize) -> Tensor<2, Int> {
 }
 
 fn bits(hidden: Tensor<3>) -> Vec<u32> {
-    tensor::to_vec(hidden).into_iter().map(f32::to_bits).collect()
+    tensor::to_vec(hidden)
+        .into_iter()
+        .map(f32::to_bits)
+        .collect()
 }
 
 fn alone(decoder: &Decoder, ids: &[u32]) -> Vec<u32> {
@@ -44,11 +54,21 @@ fn tensors_are_listed_in_the_order_of_visiting() {
         }
     }
     for tie_word_embeddings in [true, false] {
-        let config = Config { tie_word_embeddings, ..config() };
+        let config = Config {
+            tie_word_embeddings,
+            ..config()
+        };
         let decoder = Decoder::init(&config, Precision::F32, Seed(1), &Device::flex());
         let mut shapes = Shapes(Vec::new());
         decoder.visit(&mut shapes);
-        assert_eq!(shapes.0, config.tensors().into_iter().map(|(_, shape)| shape).collect::<Vec<_>>());
+        assert_eq!(
+            shapes.0,
+            config
+                .tensors()
+                .into_iter()
+                .map(|(_, shape)| shape)
+                .collect::<Vec<_>>()
+        );
         assert_eq!(decoder.num_params(), config.parameters());
     }
 }
@@ -71,7 +91,11 @@ fn a_packed_document_is_as_if_alone() {
     for precision in BOTH {
         let decoder = decoder(precision);
         let (a, b) = (ids(19, 1), ids(30, 2));
-        let packed = decoder.forward(tokens(&[&a[..], &b].concat(), 1), &Rows::packed(&[vec![19, 30]]), None);
+        let packed = decoder.forward(
+            tokens(&[&a[..], &b].concat(), 1),
+            &Rows::packed(&[vec![19, 30]]),
+            None,
+        );
         let expected = [alone(&decoder, &a), alone(&decoder, &b)].concat();
         assert_eq!(bits(packed), expected, "{precision:?}");
     }
@@ -85,7 +109,12 @@ fn cached_decoding_equals_the_full_forward() {
         let decoder = decoder(precision);
         let expected = alone(&decoder, &row);
         for chunk in [1, 7, 41] {
-            let mut slots = SlotCache::new(config.num_hidden_layers, 3, 64, config.num_key_value_heads * config.head_dim);
+            let mut slots = SlotCache::new(
+                config.num_hidden_layers,
+                3,
+                64,
+                config.num_key_value_heads * config.head_dim,
+            );
             let mut growing = TensorCache::default();
             let (mut by_slots, mut by_growing) = (Vec::new(), Vec::new());
             for start in (0..row.len()).step_by(chunk) {
@@ -93,10 +122,20 @@ fn cached_decoding_equals_the_full_forward() {
                 let rows = Rows::continued(&[start], part.len());
                 let cache: &mut dyn KvCache = slots.at(vec![SlotRow { slot: 1, start }]);
                 by_slots.extend(bits(decoder.forward(tokens(part, 1), &rows, Some(cache))));
-                by_growing.extend(bits(decoder.forward(tokens(part, 1), &rows, Some(&mut growing))));
+                by_growing.extend(bits(decoder.forward(
+                    tokens(part, 1),
+                    &rows,
+                    Some(&mut growing),
+                )));
             }
-            assert_eq!(by_slots, expected, "slots, chunks of {chunk}, {precision:?}");
-            assert_eq!(by_growing, expected, "growing, chunks of {chunk}, {precision:?}");
+            assert_eq!(
+                by_slots, expected,
+                "slots, chunks of {chunk}, {precision:?}"
+            );
+            assert_eq!(
+                by_growing, expected,
+                "growing, chunks of {chunk}, {precision:?}"
+            );
         }
     }
 }
@@ -114,8 +153,18 @@ fn one_thread_or_two() {
 #[test]
 fn the_depth_dial_gives_models_that_hold_together() {
     for depth in 1..=24 {
-        assert_eq!(Config::from_depth(depth, 1000, 128).validate(), Ok(()), "depth {depth}");
+        assert_eq!(
+            Config::from_depth(depth, 1000, 128).validate(),
+            Ok(()),
+            "depth {depth}"
+        );
     }
-    let wrong = Preset { num_key_value_heads: Some(3), ..Preset::default() };
-    assert_eq!(wrong.config(100).map_err(|error| error.field), Err("num_key_value_heads"));
+    let wrong = Preset {
+        num_key_value_heads: Some(3),
+        ..Preset::default()
+    };
+    assert_eq!(
+        wrong.config(100).map_err(|error| error.field),
+        Err("num_key_value_heads")
+    );
 }

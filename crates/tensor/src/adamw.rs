@@ -48,8 +48,20 @@ pub fn adamw<const D: usize>(
 }
 
 /// The same from Burn's operations.
-pub fn portable<const D: usize>(hyper: AdamW, gradient: Tensor<D>, [parameter, m, v]: [Tensor<D>; 3]) -> [Tensor<D>; 3] {
-    let AdamW { learning_rate, beta1, beta2, epsilon, weight_decay, step, gradient_scale } = hyper;
+pub fn portable<const D: usize>(
+    hyper: AdamW,
+    gradient: Tensor<D>,
+    [parameter, m, v]: [Tensor<D>; 3],
+) -> [Tensor<D>; 3] {
+    let AdamW {
+        learning_rate,
+        beta1,
+        beta2,
+        epsilon,
+        weight_decay,
+        step,
+        gradient_scale,
+    } = hyper;
     let gradient = gradient * gradient_scale;
     let m = m * beta1 + gradient.clone() * (1.0 - beta1);
     let v = v * beta2 + gradient.square() * (1.0 - beta2);
@@ -111,7 +123,11 @@ impl AdamWOp for Flex {
 /// A tensor whose storage is exactly its elements in order.
 fn dense(tensor: FlexTensor) -> FlexTensor {
     let exact = tensor.bytes().len() == 4 * tensor.layout().num_elements();
-    if exact && tensor.is_contiguous() { tensor } else { flex::tensor(flex::floats(&tensor).into_owned(), flex::dims(&tensor)) }
+    if exact && tensor.is_contiguous() {
+        tensor
+    } else {
+        flex::tensor(flex::floats(&tensor).into_owned(), flex::dims(&tensor))
+    }
 }
 
 #[cfg(test)]
@@ -136,6 +152,10 @@ mod tests {
             gradient_scale: 0.5,
         };
         let values = |tensors: [Tensor<2>; 3]| tensors.map(flex::to_vec).to_vec();
-        agree(1e-5, values(adamw(hyper, gradient(), inputs())), values(portable(hyper, gradient(), inputs())));
+        agree(
+            1e-5,
+            values(adamw(hyper, gradient(), inputs())),
+            values(portable(hyper, gradient(), inputs())),
+        );
     }
 }

@@ -24,7 +24,13 @@ pub type KeyRanges = Arc<[[u32; 2]]>;
 ///
 /// Shapes: `q` `[batch, seq, heads, head_dim]`, `k` and `v` `[batch, keys, kv_heads, head_dim]`,
 /// result like `q`; query head `h` reads key head `h / (heads / kv_heads)`.
-pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, ranges: &KeyRanges, scale: f32) -> Tensor<4> {
+pub fn attention(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    ranges: &KeyRanges,
+    scale: f32,
+) -> Tensor<4> {
     if flex::on_cpu(&q.device()) {
         let (q, k, v) = (q.into_dispatch(), k.into_dispatch(), v.into_dispatch());
         return Tensor::from_dispatch(Dispatch::attention(q, k, v, ranges.clone(), scale));
@@ -33,15 +39,24 @@ pub fn attention(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, ranges: &KeyRanges, s
 }
 
 /// The same from Burn's operations, with the score matrix in memory.
-pub fn portable(q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, ranges: &[[u32; 2]], scale: f32) -> Tensor<4> {
+pub fn portable(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    ranges: &[[u32; 2]],
+    scale: f32,
+) -> Tensor<4> {
     let [batch, seq, heads, _] = q.dims();
     let [_, keys, kv_heads, _] = k.dims();
     let device = q.device();
     let visible: Vec<f32> = ranges
         .iter()
-        .flat_map(|&[lo, hi]| (0..keys as u32).map(move |key| f32::from(u8::from(lo <= key && key < hi))))
+        .flat_map(|&[lo, hi]| {
+            (0..keys as u32).map(move |key| f32::from(u8::from(lo <= key && key < hi)))
+        })
         .collect();
-    let visible = flex::from_vec(visible, [batch, 1, seq, keys], &device).expand([batch, heads, seq, keys]);
+    let visible =
+        flex::from_vec(visible, [batch, 1, seq, keys], &device).expand([batch, heads, seq, keys]);
     let per_query = |t: Tensor<4>| {
         let [_, _, _, head_dim] = t.dims();
         let group = heads / kv_heads;
@@ -73,20 +88,48 @@ trait AttentionOp: Backend {
 
 pub(crate) fn shape(q: &FlexTensor, k: &FlexTensor) -> AttentionShape {
     let (q, k) = (flex::dims(q), flex::dims(k));
-    AttentionShape { batch: q[0], q_len: q[1], k_len: k[1], heads: q[2], kv_heads: k[2], head_dim: q[3] }
+    AttentionShape {
+        batch: q[0],
+        q_len: q[1],
+        k_len: k[1],
+        heads: q[2],
+        kv_heads: k[2],
+        head_dim: q[3],
+    }
 }
 
 /// The result, and the log-sum-exp of each row and head for the backward.
-fn forward(q: &FlexTensor, k: &FlexTensor, v: &FlexTensor, ranges: &[[u32; 2]], scale: f32) -> (FlexTensor, Vec<f32>) {
+fn forward(
+    q: &FlexTensor,
+    k: &FlexTensor,
+    v: &FlexTensor,
+    ranges: &[[u32; 2]],
+    scale: f32,
+) -> (FlexTensor, Vec<f32>) {
     let s = shape(q, k);
     let mut out = buffers::take(s.batch * s.q_len * s.heads * s.head_dim);
     let mut lse = vec![0.0; s.batch * s.heads * s.q_len];
-    attention_forward(&s, &flex::floats(q), &flex::floats(k), &flex::floats(v), ranges, scale, &mut out, &mut lse);
+    attention_forward(
+        &s,
+        &flex::floats(q),
+        &flex::floats(k),
+        &flex::floats(v),
+        ranges,
+        scale,
+        &mut out,
+        &mut lse,
+    );
     (flex::tensor(out, flex::dims(q)), lse)
 }
 
 impl AttentionOp for Flex {
-    fn attention(q: FlexTensor, k: FlexTensor, v: FlexTensor, ranges: KeyRanges, scale: f32) -> FlexTensor {
+    fn attention(
+        q: FlexTensor,
+        k: FlexTensor,
+        v: FlexTensor,
+        ranges: KeyRanges,
+        scale: f32,
+    ) -> FlexTensor {
         forward(&q, &k, &v, &ranges, scale).0
     }
 }
@@ -111,8 +154,16 @@ impl Backward<Flex, 3> for AttentionBackward {
     fn backward(self, ops: Ops<Saved, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let saved = ops.state;
         let dout = grads.consume::<Flex>(&ops.node);
-        let (q, k, v) = (flex::floats(&saved.q), flex::floats(&saved.k), flex::floats(&saved.v));
-        let (mut dq, mut dk, mut dv) = (buffers::take(q.len()), buffers::take(k.len()), buffers::take(v.len()));
+        let (q, k, v) = (
+            flex::floats(&saved.q),
+            flex::floats(&saved.k),
+            flex::floats(&saved.v),
+        );
+        let (mut dq, mut dk, mut dv) = (
+            buffers::take(q.len()),
+            buffers::take(k.len()),
+            buffers::take(v.len()),
+        );
         attention_backward(
             &shape(&saved.q, &saved.k),
             &q,
@@ -150,8 +201,23 @@ impl<C: CheckpointStrategy> AttentionOp for Autodiff<Flex, C> {
         let (k, k_node) = k.into_parts();
         let (v, v_node) = v.into_parts();
         let (out, lse) = forward(&q, &k, &v, &ranges, scale);
-        match AttentionBackward.prepare::<C>([q_node, k_node, v_node]).compute_bound().stateful() {
-            OpsKind::Tracked(prep) => prep.finish(Saved { q, k, v, out: out.clone(), lse, ranges, scale }, out),
+        match AttentionBackward
+            .prepare::<C>([q_node, k_node, v_node])
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prep) => prep.finish(
+                Saved {
+                    q,
+                    k,
+                    v,
+                    out: out.clone(),
+                    lse,
+                    ranges,
+                    scale,
+                },
+                out,
+            ),
             OpsKind::UnTracked(prep) => prep.finish(out),
         }
     }
@@ -165,7 +231,8 @@ mod tests {
     fn compare(seq: usize, heads: usize, kv_heads: usize, head_dim: usize, ranges: KeyRanges) {
         let batch = 2;
         let inputs = || {
-            [(heads, 1), (kv_heads, 2), (kv_heads, 3)].map(|(h, seed)| random([batch, seq, h, head_dim], seed))
+            [(heads, 1), (kv_heads, 2), (kv_heads, 3)]
+                .map(|(h, seed)| random([batch, seq, h, head_dim], seed))
         };
         let scale = (head_dim as f32).powf(-0.5);
         agree(
@@ -177,8 +244,12 @@ mod tests {
 
     #[test]
     fn causal() {
-        for (seq, heads, kv_heads, head_dim) in [(1, 1, 1, 8), (7, 4, 2, 16), (65, 6, 3, 32), (130, 2, 1, 64)] {
-            let ranges = (0..2 * seq).map(|row| [0, (row % seq) as u32 + 1]).collect();
+        for (seq, heads, kv_heads, head_dim) in
+            [(1, 1, 1, 8), (7, 4, 2, 16), (65, 6, 3, 32), (130, 2, 1, 64)]
+        {
+            let ranges = (0..2 * seq)
+                .map(|row| [0, (row % seq) as u32 + 1])
+                .collect();
             compare(seq, heads, kv_heads, head_dim, ranges);
         }
     }

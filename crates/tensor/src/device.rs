@@ -6,13 +6,17 @@ use burn::tensor::Device;
 #[derive(Debug, thiserror::Error)]
 pub enum DeviceError {
     /// Not one of the names.
-    #[error("unknown device `{got}`: expected cpu, cuda, vulkan, metal or rocm, with `:N` behind a GPU for its number")]
+    #[error(
+        "unknown device `{got}`; expected cpu, cuda, vulkan, metal or rocm, with `:N` behind a GPU for its number"
+    )]
     Unknown {
         /// What was asked for.
         got: String,
     },
     /// A name of ours whose backend this binary was built without.
-    #[error("this binary was built without {name}: build it with `cargo build --release --features {name}`")]
+    #[error(
+        "this binary was built without {name}; build it with `cargo build --release --features {name}`"
+    )]
     NotBuilt {
         /// The device's name, which is the cargo feature's name too.
         name: &'static str,
@@ -24,7 +28,9 @@ pub enum DeviceError {
 /// # Errors
 /// When the name is unknown or its backend is not part of this build.
 pub fn parse(name: &str) -> Result<Device, DeviceError> {
-    let unknown = || DeviceError::Unknown { got: name.to_owned() };
+    let unknown = || DeviceError::Unknown {
+        got: name.to_owned(),
+    };
     let (kind, index) = match name.split_once(':') {
         Some((kind, index)) => (kind, index.parse::<usize>().map_err(|_| unknown())?),
         None => (name, 0),
@@ -68,7 +74,10 @@ mod tests {
     fn names() {
         assert_eq!(parse("cpu").ok(), Some(Device::flex()));
         for wrong in ["cpu:1", "tpu", "cuda:x", ""] {
-            assert!(matches!(parse(wrong), Err(DeviceError::Unknown { .. })), "{wrong}");
+            assert!(
+                matches!(parse(wrong), Err(DeviceError::Unknown { .. })),
+                "{wrong}"
+            );
         }
     }
 }

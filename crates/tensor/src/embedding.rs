@@ -4,10 +4,10 @@ use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::Checkpoi
 use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
-use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor::FloatTensor};
-use burn::tensor::Tensor;
 use burn::backend::tensor::IntTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor::FloatTensor};
 use burn::tensor::Int;
+use burn::tensor::Tensor;
 use kernels::embedding::{embedding_backward, embedding_forward};
 
 use crate::{buffers, flex};
@@ -17,7 +17,10 @@ use crate::{buffers, flex};
 /// Shapes: `table` `[vocab, hidden]`, `ids` `[batch, seq]`, result `[batch, seq, hidden]`.
 pub fn embedding(table: Tensor<2>, ids: Tensor<2, Int>) -> Tensor<3> {
     if flex::on_cpu(&table.device()) {
-        return Tensor::from_dispatch(Dispatch::embedding(table.into_dispatch(), ids.into_dispatch()));
+        return Tensor::from_dispatch(Dispatch::embedding(
+            table.into_dispatch(),
+            ids.into_dispatch(),
+        ));
     }
     portable(table, ids)
 }
@@ -26,7 +29,9 @@ pub fn embedding(table: Tensor<2>, ids: Tensor<2, Int>) -> Tensor<3> {
 pub fn portable(table: Tensor<2>, ids: Tensor<2, Int>) -> Tensor<3> {
     let [batch, seq] = ids.dims();
     let hidden = table.dims()[1];
-    table.select(0, ids.reshape([batch * seq])).reshape([batch, seq, hidden])
+    table
+        .select(0, ids.reshape([batch * seq]))
+        .reshape([batch, seq, hidden])
 }
 
 #[backend_extension(Flex, Autodiff)]
@@ -74,7 +79,11 @@ impl<C: CheckpointStrategy> EmbeddingOp for Autodiff<Flex, C> {
         let shape = flex::dims(&ids);
         let ids = flex::ids(&ids);
         let y = look_up(&table, &ids, &shape);
-        match EmbeddingBackward.prepare::<C>([table_node]).compute_bound().stateful() {
+        match EmbeddingBackward
+            .prepare::<C>([table_node])
+            .compute_bound()
+            .stateful()
+        {
             OpsKind::Tracked(prep) => prep.finish((ids, [dims[0], dims[1]]), y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
@@ -94,6 +103,10 @@ mod tests {
             let ids = TensorData::new(vec![3i32, 0, 10, 3, 3, 7, 0, 1], [2, 4]);
             Tensor::<2, Int>::from_data(ids, &table().device())
         };
-        agree(1e-6, gradients1(table(), |t| embedding(t, ids())), gradients1(table(), |t| portable(t, ids())));
+        agree(
+            1e-6,
+            gradients1(table(), |t| embedding(t, ids())),
+            gradients1(table(), |t| portable(t, ids())),
+        );
     }
 }

@@ -39,13 +39,20 @@ pub(crate) fn ids(tensor: &FlexTensor) -> Vec<u32> {
 fn convert<T: Copy + TryInto<u32>>(values: &[T]) -> Vec<u32> {
     values
         .iter()
-        .map(|&id| id.try_into().unwrap_or_else(|_| panic!("token ids are not negative")))
+        .map(|&id| {
+            id.try_into()
+                .unwrap_or_else(|_| panic!("token ids are not negative"))
+        })
         .collect()
 }
 
 /// A CPU tensor over a vector, without a copy.
 pub(crate) fn tensor(values: Vec<f32>, shape: impl Into<Shape>) -> FlexTensor {
-    FlexTensor::new(Bytes::from_elems(values), Layout::contiguous(shape.into()), DType::F32)
+    FlexTensor::new(
+        Bytes::from_elems(values),
+        Layout::contiguous(shape.into()),
+        DType::F32,
+    )
 }
 
 /// The dimensions of a CPU tensor.

@@ -30,7 +30,11 @@ impl KvSlots {
     /// Room for `slots` sequences of `capacity` tokens with `width = kv_heads · head_dim` features.
     pub fn new(slots: usize, capacity: usize, width: usize) -> Self {
         let elements = slots * capacity * width;
-        Self { keys: vec![0.0; elements], values: vec![0.0; elements], capacity }
+        Self {
+            keys: vec![0.0; elements],
+            values: vec![0.0; elements],
+            capacity,
+        }
     }
 
     /// Stores the new keys and values, and attends to everything each entry's slot then holds.
@@ -41,7 +45,14 @@ impl KvSlots {
     ///
     /// # Panics
     /// When a tensor is not on the CPU or a slot is too short: the engine checks both before.
-    pub fn attend(&mut self, q: Tensor<4>, k: Tensor<4>, v: Tensor<4>, rows: &[SlotRow], scale: f32) -> Tensor<4> {
+    pub fn attend(
+        &mut self,
+        q: Tensor<4>,
+        k: Tensor<4>,
+        v: Tensor<4>,
+        rows: &[SlotRow],
+        scale: f32,
+    ) -> Tensor<4> {
         let [q, k, v] = [q, k, v].map(primitive);
         let dims = flex::dims(&q);
         let (seq, kv_heads) = (dims[1], flex::dims(&k)[2]);
@@ -52,14 +63,20 @@ impl KvSlots {
         let mut out = vec![0.0; q.len()];
         let mut lse = vec![0.0; dims[2] * seq];
         for (entry, row) in rows.iter().enumerate() {
-            assert!(row.start + seq <= self.capacity, "a slot holds {} tokens", self.capacity);
+            assert!(
+                row.start + seq <= self.capacity,
+                "a slot holds {} tokens",
+                self.capacity
+            );
             let base = (row.slot * self.capacity + row.start) * width;
             let new = entry * entry_kv..(entry + 1) * entry_kv;
             self.keys[base..base + entry_kv].copy_from_slice(&k[new.clone()]);
             self.values[base..base + entry_kv].copy_from_slice(&v[new]);
             let held = row.start + seq;
             let slot = row.slot * self.capacity * width;
-            let ranges: Vec<[u32; 2]> = (row.start..held).map(|position| [0, position as u32 + 1]).collect();
+            let ranges: Vec<[u32; 2]> = (row.start..held)
+                .map(|position| [0, position as u32 + 1])
+                .collect();
             let shape = AttentionShape {
                 batch: 1,
                 q_len: seq,
@@ -85,5 +102,7 @@ impl KvSlots {
 
 fn primitive(tensor: Tensor<4>) -> FlexTensor {
     debug_assert_eq!(tensor.device(), Device::flex());
-    tensor.try_into_primitive::<Flex>().expect("slots belong to the CPU device without gradients")
+    tensor
+        .try_into_primitive::<Flex>()
+        .expect("slots belong to the CPU device without gradients")
 }

@@ -33,7 +33,11 @@ pub fn portable<const D: usize>(x: Tensor<D>, weight: Tensor<2>) -> Tensor<D> {
 
 #[backend_extension(Flex, Autodiff)]
 trait LinearOp: Backend {
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, precision: Precision) -> FloatTensor<Self>;
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self>;
 }
 
 impl LinearOp for Flex {
@@ -43,9 +47,27 @@ impl LinearOp for Flex {
         let (x, w) = (flex::floats(&x), flex::floats(&weight));
         let rows = x.len() / in_features;
         let mut y = buffers::take(rows * out_features);
-        let a = Mat { data: &x, row_stride: in_features, col_stride: 1 };
-        let b = Mat { data: &w, row_stride: 1, col_stride: in_features };
-        matmul(precision, rows, out_features, in_features, a, b, &mut y, false, None);
+        let a = Mat {
+            data: &x,
+            row_stride: in_features,
+            col_stride: 1,
+        };
+        let b = Mat {
+            data: &w,
+            row_stride: 1,
+            col_stride: in_features,
+        };
+        matmul(
+            precision,
+            rows,
+            out_features,
+            in_features,
+            a,
+            b,
+            &mut y,
+            false,
+            None,
+        );
         if let Some(last) = shape.last_mut() {
             *last = out_features;
         }
@@ -74,17 +96,53 @@ impl Backward<Flex, 2> for LinearBackward {
         if let Some(node) = x_node {
             let w = flex::floats(&weight);
             let mut dx = buffers::take(rows * in_features);
-            let a = Mat { data: &dy, row_stride: out_features, col_stride: 1 };
-            let b = Mat { data: &w, row_stride: in_features, col_stride: 1 };
-            matmul(precision, rows, in_features, out_features, a, b, &mut dx, false, None);
+            let a = Mat {
+                data: &dy,
+                row_stride: out_features,
+                col_stride: 1,
+            };
+            let b = Mat {
+                data: &w,
+                row_stride: in_features,
+                col_stride: 1,
+            };
+            matmul(
+                precision,
+                rows,
+                in_features,
+                out_features,
+                a,
+                b,
+                &mut dx,
+                false,
+                None,
+            );
             grads.register::<Flex>(node.id, flex::tensor(dx, flex::dims(&x)));
         }
         if let Some(node) = weight_node {
             let values = flex::floats(&x);
             let mut dw = buffers::take(out_features * in_features);
-            let a = Mat { data: &dy, row_stride: 1, col_stride: out_features };
-            let b = Mat { data: &values, row_stride: in_features, col_stride: 1 };
-            matmul(precision, out_features, in_features, rows, a, b, &mut dw, false, None);
+            let a = Mat {
+                data: &dy,
+                row_stride: 1,
+                col_stride: out_features,
+            };
+            let b = Mat {
+                data: &values,
+                row_stride: in_features,
+                col_stride: 1,
+            };
+            matmul(
+                precision,
+                out_features,
+                in_features,
+                rows,
+                a,
+                b,
+                &mut dw,
+                false,
+                None,
+            );
             grads.register::<Flex>(node.id, flex::tensor(dw, [out_features, in_features]));
         }
         drop(dy);
@@ -94,11 +152,19 @@ impl Backward<Flex, 2> for LinearBackward {
 }
 
 impl<C: CheckpointStrategy> LinearOp for Autodiff<Flex, C> {
-    fn linear(x: FloatTensor<Self>, weight: FloatTensor<Self>, precision: Precision) -> FloatTensor<Self> {
+    fn linear(
+        x: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        precision: Precision,
+    ) -> FloatTensor<Self> {
         let (x, x_node) = x.into_parts();
         let (weight, weight_node) = weight.into_parts();
         let y = Flex::linear(x.clone(), weight.clone(), precision);
-        match LinearBackward.prepare::<C>([x_node, weight_node]).compute_bound().stateful() {
+        match LinearBackward
+            .prepare::<C>([x_node, weight_node])
+            .compute_bound()
+            .stateful()
+        {
             OpsKind::Tracked(prep) => prep.finish((x, weight, precision), y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
@@ -115,10 +181,16 @@ mod tests {
         for (rows, input, output) in [(1, 5, 3), (7, 33, 17), (64, 96, 130)] {
             agree(
                 1e-5,
-                gradients2(random([2, rows, input], 1), random([output, input], 2), |x, w| {
-                    linear(x, w, Precision::F32)
-                }),
-                gradients2(random([2, rows, input], 1), random([output, input], 2), portable),
+                gradients2(
+                    random([2, rows, input], 1),
+                    random([output, input], 2),
+                    |x, w| linear(x, w, Precision::F32),
+                ),
+                gradients2(
+                    random([2, rows, input], 1),
+                    random([output, input], 2),
+                    portable,
+                ),
             );
         }
     }

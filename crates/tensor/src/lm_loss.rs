@@ -27,10 +27,20 @@ pub struct Targets {
 /// `Σ weights · −log softmax(hidden · weightᵀ)[ids]`, a tensor of one element.
 ///
 /// Shapes: `hidden` `[rows, hidden]`, `weight` `[vocab, hidden]`, `targets` of `rows`.
-pub fn lm_loss(hidden: Tensor<2>, weight: Tensor<2>, targets: &Targets, precision: Precision) -> Tensor<1> {
+pub fn lm_loss(
+    hidden: Tensor<2>,
+    weight: Tensor<2>,
+    targets: &Targets,
+    precision: Precision,
+) -> Tensor<1> {
     if flex::on_cpu(&hidden.device()) {
         let (hidden, weight) = (hidden.into_dispatch(), weight.into_dispatch());
-        return Tensor::from_dispatch(Dispatch::lm_loss(hidden, weight, targets.clone(), precision));
+        return Tensor::from_dispatch(Dispatch::lm_loss(
+            hidden,
+            weight,
+            targets.clone(),
+            precision,
+        ));
     }
     portable(hidden, weight, targets)
 }
@@ -40,7 +50,9 @@ pub fn portable(hidden: Tensor<2>, weight: Tensor<2>, targets: &Targets) -> Tens
     let device = hidden.device();
     let rows = targets.ids.len();
     let weights = flex::from_vec(targets.weights.to_vec(), [rows], &device);
-    (portable_logprobs(hidden, weight, &targets.ids) * weights).sum().neg()
+    (portable_logprobs(hidden, weight, &targets.ids) * weights)
+        .sum()
+        .neg()
 }
 
 fn portable_logprobs(hidden: Tensor<2>, weight: Tensor<2>, ids: &[u32]) -> Tensor<1> {
@@ -48,18 +60,34 @@ fn portable_logprobs(hidden: Tensor<2>, weight: Tensor<2>, ids: &[u32]) -> Tenso
     let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
     let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [rows, 1]), &hidden.device());
     let logits = hidden.matmul(weight.transpose()); // [rows, vocab]
-    burn::tensor::activation::log_softmax(logits, 1).gather(1, ids).reshape([rows])
+    burn::tensor::activation::log_softmax(logits, 1)
+        .gather(1, ids)
+        .reshape([rows])
 }
 
 /// The log-probability of each row's target, without gradients.
 ///
 /// Shapes as in [`lm_loss`]; the result has one value for each row.
-pub fn token_logprobs(hidden: Tensor<2>, weight: Tensor<2>, ids: &[u32], precision: Precision) -> Vec<f32> {
+pub fn token_logprobs(
+    hidden: Tensor<2>,
+    weight: Tensor<2>,
+    ids: &[u32],
+    precision: Precision,
+) -> Vec<f32> {
     let (hidden, weight) = (plain(hidden), plain(weight));
-    match (hidden.clone().try_into_primitive::<Flex>(), weight.clone().try_into_primitive::<Flex>()) {
+    match (
+        hidden.clone().try_into_primitive::<Flex>(),
+        weight.clone().try_into_primitive::<Flex>(),
+    ) {
         (Ok(hidden), Ok(weight)) => {
             let mut found = vec![0.0; ids.len()];
-            kernels::loss::token_logprobs(precision, &flex::floats(&hidden), &flex::floats(&weight), ids, &mut found);
+            kernels::loss::token_logprobs(
+                precision,
+                &flex::floats(&hidden),
+                &flex::floats(&weight),
+                ids,
+                &mut found,
+            );
             found
         }
         _ => flex::to_vec(portable_logprobs(hidden, weight, ids)),
@@ -68,7 +96,11 @@ pub fn token_logprobs(hidden: Tensor<2>, weight: Tensor<2>, ids: &[u32], precisi
 
 /// The tensor without its part in any gradient.
 fn plain<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
-    if tensor.device().is_autodiff() { tensor.inner() } else { tensor }
+    if tensor.device().is_autodiff() {
+        tensor.inner()
+    } else {
+        tensor
+    }
 }
 
 #[backend_extension(Flex, Autodiff)]
@@ -82,7 +114,12 @@ trait LmLossOp: Backend {
 }
 
 impl LmLossOp for Flex {
-    fn lm_loss(hidden: FlexTensor, weight: FlexTensor, targets: Targets, precision: Precision) -> FlexTensor {
+    fn lm_loss(
+        hidden: FlexTensor,
+        weight: FlexTensor,
+        targets: Targets,
+        precision: Precision,
+    ) -> FlexTensor {
         let mut logprobs = vec![0.0; targets.ids.len()];
         let (h, w) = (flex::floats(&hidden), flex::floats(&weight));
         kernels::loss::token_logprobs(precision, &h, &w, &targets.ids, &mut logprobs);
@@ -93,8 +130,13 @@ impl LmLossOp for Flex {
 
 /// In f64 and in row order: one sum for any thread count.
 fn weighted_sum(losses: &[f32], targets: &Targets) -> FlexTensor {
-    let counted = losses.iter().zip(targets.weights.iter()).filter(|(_, weight)| **weight != 0.0);
-    let sum: f64 = counted.map(|(&loss, &weight)| f64::from(loss) * f64::from(weight)).sum();
+    let counted = losses
+        .iter()
+        .zip(targets.weights.iter())
+        .filter(|(_, weight)| **weight != 0.0);
+    let sum: f64 = counted
+        .map(|(&loss, &weight)| f64::from(loss) * f64::from(weight))
+        .sum();
     flex::tensor(vec![sum as f32], [1])
 }
 
@@ -120,7 +162,10 @@ impl Backward<Flex, 2> for LmLossBackward {
 
 fn scaled(mut gradient: FlexTensor, factor: f32) -> FlexTensor {
     if factor != 1.0 {
-        gradient.storage_mut::<f32>().iter_mut().for_each(|g| *g *= factor);
+        gradient
+            .storage_mut::<f32>()
+            .iter_mut()
+            .for_each(|g| *g *= factor);
     }
     gradient
 }
@@ -134,18 +179,37 @@ impl<C: CheckpointStrategy> LmLossOp for Autodiff<Flex, C> {
     ) -> FloatTensor<Self> {
         let (hidden, hidden_node) = hidden.into_parts();
         let (weight, weight_node) = weight.into_parts();
-        match LmLossBackward.prepare::<C>([hidden_node, weight_node]).compute_bound().stateful() {
+        match LmLossBackward
+            .prepare::<C>([hidden_node, weight_node])
+            .compute_bound()
+            .stateful()
+        {
             OpsKind::Tracked(prep) => {
                 let (h, w) = (flex::floats(&hidden), flex::floats(&weight));
                 let (mut dh, mut dw) = (buffers::take(h.len()), buffers::take(w.len()));
                 let mut losses = vec![0.0; targets.ids.len()];
                 let (ids, weights) = (&targets.ids, &targets.weights);
-                lm_loss_forward_backward(precision, &h, &w, ids, weights, 0.0, &mut dh, &mut dw, &mut losses);
-                let state = (flex::tensor(dh, flex::dims(&hidden)), flex::tensor(dw, flex::dims(&weight)));
+                lm_loss_forward_backward(
+                    precision,
+                    &h,
+                    &w,
+                    ids,
+                    weights,
+                    0.0,
+                    &mut dh,
+                    &mut dw,
+                    &mut losses,
+                );
+                let state = (
+                    flex::tensor(dh, flex::dims(&hidden)),
+                    flex::tensor(dw, flex::dims(&weight)),
+                );
                 let loss = weighted_sum(&losses, &targets);
                 prep.finish(state, loss)
             }
-            OpsKind::UnTracked(prep) => prep.finish(Flex::lm_loss(hidden, weight, targets, precision)),
+            OpsKind::UnTracked(prep) => {
+                prep.finish(Flex::lm_loss(hidden, weight, targets, precision))
+            }
         }
     }
 }
@@ -169,7 +233,9 @@ mod tests {
             let inputs = || (random([rows, hidden], 1), random([vocab, hidden], 2));
             agree(
                 2e-5,
-                gradients2(inputs().0, inputs().1, |h, w| lm_loss(h, w, &targets, Precision::F32)),
+                gradients2(inputs().0, inputs().1, |h, w| {
+                    lm_loss(h, w, &targets, Precision::F32)
+                }),
                 gradients2(inputs().0, inputs().1, |h, w| portable(h, w, &targets)),
             );
         }
@@ -178,7 +244,10 @@ mod tests {
     #[test]
     fn logprobs_are_the_loss_negated() {
         let (hidden, weight) = (random([9, 16], 1), random([40, 16], 2));
-        let targets = Targets { weights: vec![1.0; 9].into(), ..targets(9, 40) };
+        let targets = Targets {
+            weights: vec![1.0; 9].into(),
+            ..targets(9, 40)
+        };
         let logprobs = token_logprobs(hidden.clone(), weight.clone(), &targets.ids, Precision::F32);
         let loss = flex::to_vec(lm_loss(hidden, weight, &targets, Precision::F32))[0];
         let sum: f64 = logprobs.iter().map(|&l| -f64::from(l)).sum();

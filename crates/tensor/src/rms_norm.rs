@@ -58,7 +58,11 @@ impl Backward<Flex, 2> for RmsNormBackward {
         let (x, weight, inv_rms) = ops.state;
         let [x_node, weight_node] = ops.parents;
         let upstream = grads.consume::<Flex>(&ops.node);
-        let (dy, values, w) = (flex::floats(&upstream), flex::floats(&x), flex::floats(&weight));
+        let (dy, values, w) = (
+            flex::floats(&upstream),
+            flex::floats(&x),
+            flex::floats(&weight),
+        );
         let (mut dx, mut dw) = (buffers::take(values.len()), vec![0.0; w.len()]);
         rms_norm_backward(&dy, &values, &w, &inv_rms, &mut dx, &mut dw);
         if let Some(node) = x_node {
@@ -78,7 +82,11 @@ impl<C: CheckpointStrategy> RmsNormOp for Autodiff<Flex, C> {
         let (x, x_node) = x.into_parts();
         let (weight, weight_node) = weight.into_parts();
         let (y, inv_rms) = forward(&x, &weight, eps);
-        match RmsNormBackward.prepare::<C>([x_node, weight_node]).compute_bound().stateful() {
+        match RmsNormBackward
+            .prepare::<C>([x_node, weight_node])
+            .compute_bound()
+            .stateful()
+        {
             OpsKind::Tracked(prep) => prep.finish((x, weight, inv_rms), y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }

@@ -86,7 +86,11 @@ impl<C: CheckpointStrategy> RopeOp for Autodiff<Flex, C> {
         let (x, x_node) = x.into_parts();
         let y = turn(&x, &positions, theta, false);
         buffers::give(x);
-        match RopeBackward.prepare::<C>([x_node]).compute_bound().stateful() {
+        match RopeBackward
+            .prepare::<C>([x_node])
+            .compute_bound()
+            .stateful()
+        {
             OpsKind::Tracked(prep) => prep.finish((positions, theta), y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }

@@ -49,7 +49,13 @@ impl Backward<Flex, 2> for SwigluBackward {
         let dy = grads.consume::<Flex>(&ops.node);
         let elements = gate.layout().num_elements();
         let (mut dgate, mut dup) = (buffers::take(elements), buffers::take(elements));
-        swiglu_backward(&flex::floats(&dy), &flex::floats(&gate), &flex::floats(&up), &mut dgate, &mut dup);
+        swiglu_backward(
+            &flex::floats(&dy),
+            &flex::floats(&gate),
+            &flex::floats(&up),
+            &mut dgate,
+            &mut dup,
+        );
         if let Some(node) = gate_node {
             grads.register::<Flex>(node.id, flex::tensor(dgate, flex::dims(&gate)));
         }
@@ -65,7 +71,11 @@ impl<C: CheckpointStrategy> SwigluOp for Autodiff<Flex, C> {
         let (gate, gate_node) = gate.into_parts();
         let (up, up_node) = up.into_parts();
         let y = Flex::swiglu(gate.clone(), up.clone());
-        match SwigluBackward.prepare::<C>([gate_node, up_node]).compute_bound().stateful() {
+        match SwigluBackward
+            .prepare::<C>([gate_node, up_node])
+            .compute_bound()
+            .stateful()
+        {
             OpsKind::Tracked(prep) => prep.finish((gate, up), y),
             OpsKind::UnTracked(prep) => prep.finish(y),
         }
@@ -80,6 +90,10 @@ mod tests {
     #[test]
     fn cpu_path_equals_portable_path() {
         let inputs = || (random([3, 5, 37], 1) * 8.0, random([3, 5, 37], 2));
-        agree(1e-5, gradients2(inputs().0, inputs().1, swiglu), gradients2(inputs().0, inputs().1, portable));
+        agree(
+            1e-5,
+            gradients2(inputs().0, inputs().1, swiglu),
+            gradients2(inputs().0, inputs().1, portable),
+        );
     }
 }

@@ -9,7 +9,9 @@ pub(crate) fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> 
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let values = (0..shape.iter().product::<usize>())
         .map(|_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             ((state >> 40) as f32 / (1u64 << 24) as f32) * 2.0 - 1.0
         })
         .collect();
@@ -58,7 +60,11 @@ pub(crate) fn gradients3<const A: usize, const D: usize>(
     let y = f(a.clone(), b.clone(), c.clone());
     let grads = project(y.clone()).backward();
     let mut found = vec![to_vec(y)];
-    found.extend([a, b, c].into_iter().map(|t| to_vec(t.grad(&grads).expect("all take part"))));
+    found.extend(
+        [a, b, c]
+            .into_iter()
+            .map(|t| to_vec(t.grad(&grads).expect("all take part"))),
+    );
     found
 }
 
@@ -69,7 +75,10 @@ pub(crate) fn agree(tolerance: f32, got: Vec<Vec<f32>>, expected: Vec<Vec<f32>>)
         assert_eq!(got.len(), expected.len(), "tensor {which}");
         let scale = expected.iter().fold(1e-2f32, |m, x| m.max(x.abs()));
         for (i, (g, e)) in got.iter().zip(expected).enumerate() {
-            assert!((g - e).abs() <= tolerance * scale, "tensor {which}, element {i}: got {g}, expected {e}");
+            assert!(
+                (g - e).abs() <= tolerance * scale,
+                "tensor {which}, element {i}: got {g}, expected {e}"
+            );
         }
     }
 }

@@ -68,7 +68,10 @@ impl Default for Config {
             final_learning_rate: 0.1,
             warmup: 0.1,
             schedule: Schedule::Cosine,
-            optimizer: OptimizerConfig { weight_decay: 0.0, ..OptimizerConfig::default() },
+            optimizer: OptimizerConfig {
+                weight_decay: 0.0,
+                ..OptimizerConfig::default()
+            },
             validations: 3,
             checkpoint_steps: 200,
             seed: 1,
@@ -101,11 +104,19 @@ struct Encoded {
 ///
 /// # Errors
 /// When no pair fits the context, the loss diverges, or the user interrupts (the work is saved).
-pub fn run(config: &Config, inputs: Inputs<'_>, store: &Store, progress: &Progress) -> Result<Artifact> {
+pub fn run(
+    config: &Config,
+    inputs: Inputs<'_>,
+    store: &Store,
+    progress: &Progress,
+) -> Result<Artifact> {
     let mut key = Key::new("model", &json!({ "stage": "align", "align": config }))
         .seed("align", Seed(config.seed))
         .input("base", inputs.base);
-    for (role, artifact) in [("preferences", inputs.preferences), ("feedback", inputs.feedback)] {
+    for (role, artifact) in [
+        ("preferences", inputs.preferences),
+        ("feedback", inputs.feedback),
+    ] {
         if let Some(artifact) = artifact {
             key = key.input(role, artifact);
         }
@@ -139,7 +150,10 @@ pub fn run(config: &Config, inputs: Inputs<'_>, store: &Store, progress: &Progre
     let pairs = encode(&pairs)?;
     if pairs.is_empty() {
         let hint = format!("give pairs of at most {context} tokens with different answers");
-        return Err(Error::NoData { what: "the preferences", hint });
+        return Err(Error::NoData {
+            what: "the preferences",
+            hint,
+        });
     }
     let order = order(pairs.len(), config);
     let steps = (order.len().div_ceil(config.batch_size.max(1)) as u64).max(1);
@@ -151,13 +165,16 @@ pub fn run(config: &Config, inputs: Inputs<'_>, store: &Store, progress: &Progre
         last: config.final_learning_rate,
     };
     let scratch = draft.scratch();
-    let before = checkpoint::restore::<()>(&scratch, &mut trainer)?.map_or(0.0, |((), seconds)| seconds);
+    let before =
+        checkpoint::restore::<()>(&scratch, &mut trainer)?.map_or(0.0, |((), seconds)| seconds);
     let seconds = || before + started.elapsed().as_secs_f64();
 
     while trainer.step_count() < steps {
         let from = trainer.step_count() as usize * config.batch_size.max(1);
-        let chosen: Vec<&Encoded> =
-            order[from..(from + config.batch_size.max(1)).min(order.len())].iter().map(|&index| &pairs[index]).collect();
+        let chosen: Vec<&Encoded> = order[from..(from + config.batch_size.max(1)).min(order.len())]
+            .iter()
+            .map(|&index| &pairs[index])
+            .collect();
         step(&mut trainer, &chosen, context, &rate, config)?;
         trainer.report(progress, steps);
         let step = trainer.step_count();
@@ -166,7 +183,11 @@ pub fn run(config: &Config, inputs: Inputs<'_>, store: &Store, progress: &Progre
             let won = margins.iter().filter(|margin| **margin > 0.0).count();
             let value = won as f64 / margins.len() as f64;
             progress.metric("accuracy", step, value);
-            progress.metric("reward_margin", step, config.beta * margins.iter().sum::<f64>() / margins.len() as f64);
+            progress.metric(
+                "reward_margin",
+                step,
+                config.beta * margins.iter().sum::<f64>() / margins.len() as f64,
+            );
             trainer.history.validation.push(Validated { step, value });
         }
         let interrupted = progress.interrupted();
@@ -196,6 +217,7 @@ pub fn run(config: &Config, inputs: Inputs<'_>, store: &Store, progress: &Progre
     let measured = json!({
         "seconds": seconds,
         "tokens_per_second": trainer.tokens as f64 / seconds,
+        "throughput": trainer.throughput,
         "peak_rss_bytes": artifact::peak_rss_bytes(),
     });
     Ok(draft.commit(metrics, measured)?)
@@ -215,7 +237,13 @@ fn order(pairs: usize, config: &Config) -> Vec<usize> {
 }
 
 /// One step over some pairs.
-fn step(trainer: &mut Trainer, pairs: &[&Encoded], context: usize, rate: &Rate, config: &Config) -> Result<()> {
+fn step(
+    trainer: &mut Trainer,
+    pairs: &[&Encoded],
+    context: usize,
+    rate: &Rate,
+    config: &Config,
+) -> Result<()> {
     let (mut batch, places) = pack(pairs, context);
     let decoder = trainer.decoder();
     let hidden = decoder.forward(batch.tokens(&trainer.device), &batch.layout(), None); // [rows, context, hidden]
@@ -223,7 +251,8 @@ fn step(trainer: &mut Trainer, pairs: &[&Encoded], context: usize, rate: &Rate, 
     let counts = std::mem::replace(&mut batch.weights, vec![0.0; logprobs.len()]);
     let mut loss = 0.0;
     for (pair, [chosen, rejected]) in pairs.iter().zip(&places) {
-        let margin = sum(&logprobs, &counts, chosen) - sum(&logprobs, &counts, rejected) - pair.reference;
+        let margin =
+            sum(&logprobs, &counts, chosen) - sum(&logprobs, &counts, rejected) - pair.reference;
         loss += softplus(-config.beta * margin) / pairs.len() as f64;
         let pull = config.beta / (1.0 + (config.beta * margin).exp()) / pairs.len() as f64;
         let words = counts[chosen.clone()].iter().sum::<f32>().max(1.0);
@@ -239,7 +268,14 @@ fn step(trainer: &mut Trainer, pairs: &[&Encoded], context: usize, rate: &Rate, 
     let surrogate = decoder.loss(hidden, &batch.targets(1.0)); // [1]
     optimizer::collect(decoder, surrogate.backward(), &mut gradients);
     let tokens = batch.inputs.len() as u64;
-    trainer.update(gradients, loss, pairs.len() as f64, tokens, rate, &config.optimizer)
+    trainer.update(
+        gradients,
+        loss,
+        pairs.len() as f64,
+        tokens,
+        rate,
+        &config.optimizer,
+    )
 }
 
 /// `ln(1 + eˣ)` without overflow.
@@ -251,7 +287,10 @@ type Place = std::ops::Range<usize>;
 
 /// Packs the pairs' sequences into rows; where each pair's two sequences lie among the targets.
 fn pack(pairs: &[&Encoded], context: usize) -> (Batch, Vec<[Place; 2]>) {
-    let sequences: Vec<&Sequence> = pairs.iter().flat_map(|pair| [&pair.chosen, &pair.rejected]).collect();
+    let sequences: Vec<&Sequence> = pairs
+        .iter()
+        .flat_map(|pair| [&pair.chosen, &pair.rejected])
+        .collect();
     let lengths: Vec<usize> = sequences.iter().map(|sequence| sequence.len()).collect();
     let mut places = vec![0..0; sequences.len()];
     let mut batch = Batch::new(context);
@@ -263,22 +302,38 @@ fn pack(pairs: &[&Encoded], context: usize) -> (Batch, Vec<[Place; 2]>) {
         }
         batch.push_row(indices.iter().map(|&index| sequences[index]));
     }
-    (batch, places.chunks_exact(2).map(|two| [two[0].clone(), two[1].clone()]).collect())
+    (
+        batch,
+        places
+            .chunks_exact(2)
+            .map(|two| [two[0].clone(), two[1].clone()])
+            .collect(),
+    )
 }
 
 /// The log-probability of an answer: the sum over its counted tokens, in order.
 fn sum(logprobs: &[f32], counts: &[f32], place: &Place) -> f64 {
     let both = logprobs[place.clone()].iter().zip(&counts[place.clone()]);
-    both.map(|(&logprob, &count)| f64::from(logprob) * f64::from(count)).sum()
+    both.map(|(&logprob, &count)| f64::from(logprob) * f64::from(count))
+        .sum()
 }
 
 /// Answers' log-probabilities under a frozen model, `[chosen, rejected]` for each pair.
-fn answers(decoder: &Decoder, pairs: &[&Encoded], context: usize, device: &Device) -> Vec<[f64; 2]> {
+fn answers(
+    decoder: &Decoder,
+    pairs: &[&Encoded],
+    context: usize,
+    device: &Device,
+) -> Vec<[f64; 2]> {
     let mut found = Vec::with_capacity(pairs.len());
     for some in pairs.chunks(16) {
         let (batch, places) = pack(some, context);
         let logprobs = token_logprobs(decoder, &batch, device);
-        found.extend(places.iter().map(|two| [0, 1].map(|i| sum(&logprobs, &batch.weights, &two[i]))));
+        found.extend(
+            places
+                .iter()
+                .map(|two| [0, 1].map(|i| sum(&logprobs, &batch.weights, &two[i]))),
+        );
     }
     found
 }
@@ -287,7 +342,11 @@ fn answers(decoder: &Decoder, pairs: &[&Encoded], context: usize, device: &Devic
 fn margins(decoder: &Decoder, pairs: &[Encoded], context: usize, device: &Device) -> Vec<f64> {
     let borrowed: Vec<&Encoded> = pairs.iter().collect();
     let answers = answers(decoder, &borrowed, context, device);
-    answers.iter().zip(pairs).map(|([chosen, rejected], pair)| chosen - rejected - pair.reference).collect()
+    answers
+        .iter()
+        .zip(pairs)
+        .map(|([chosen, rejected], pair)| chosen - rejected - pair.reference)
+        .collect()
 }
 
 /// The pairs that fit the context, with the reference's opinion of them.
@@ -307,11 +366,17 @@ fn encode(
             let (ids, mask) = tokenizer.encode_chat_with_mask(&messages)?;
             // Only the last answer is judged, not what the assistant said before it.
             let before = tokenizer.encode_chat(&messages[..turns], true)?.len();
-            Ok(Sequence::new(&ids, |target| target >= before && mask[target]))
+            Ok(Sequence::new(&ids, |target| {
+                target >= before && mask[target]
+            }))
         };
         let (chosen, rejected) = (sequence(&pair.chosen)?, sequence(&pair.rejected)?);
         if chosen.len() <= context && rejected.len() <= context && chosen != rejected {
-            encoded.push(Encoded { chosen, rejected, reference: 0.0 });
+            encoded.push(Encoded {
+                chosen,
+                rejected,
+                reference: 0.0,
+            });
         }
     }
     let references = {
@@ -338,7 +403,11 @@ mod tests {
     #[test]
     fn packing_finds_each_sequence_again() {
         let sequence = |n: u32| Sequence::new(&(0..=n).collect::<Vec<_>>(), |target| target > 1);
-        let pair = |a, b| Encoded { chosen: sequence(a), rejected: sequence(b), reference: 0.0 };
+        let pair = |a, b| Encoded {
+            chosen: sequence(a),
+            rejected: sequence(b),
+            reference: 0.0,
+        };
         let pairs = [pair(3, 5), pair(4, 2)];
         let (batch, places) = pack(&pairs.iter().collect::<Vec<_>>(), 8);
         for (pair, [chosen, rejected]) in pairs.iter().zip(places) {
@@ -349,7 +418,10 @@ mod tests {
 
     #[test]
     fn half_an_epoch_is_half_the_pairs() {
-        let config = Config { epochs: 1.5, ..Config::default() };
+        let config = Config {
+            epochs: 1.5,
+            ..Config::default()
+        };
         assert_eq!(order(10, &config).len(), 15);
     }
 }

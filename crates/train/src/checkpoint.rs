@@ -29,15 +29,28 @@ struct State<S> {
 ///
 /// # Errors
 /// When the file cannot be written; the checkpoint before is then still whole.
-pub(crate) fn save<S: Serialize>(folder: &Path, trainer: &Trainer, stage: &S, seconds: f64) -> Result<()> {
+pub(crate) fn save<S: Serialize>(
+    folder: &Path,
+    trainer: &Trainer,
+    stage: &S,
+    seconds: f64,
+) -> Result<()> {
     let mut tensors = Vec::new();
     for (index, (shape, values)) in parameters(trainer.decoder()).into_iter().enumerate() {
-        tensors.push(HostTensor { name: format!("parameter.{index}"), shape, values });
+        tensors.push(HostTensor {
+            name: format!("parameter.{index}"),
+            shape,
+            values,
+        });
     }
     for (index, moments) in trainer.optimizer.moments.iter().enumerate() {
         for (name, tensor) in ["m", "v"].iter().zip(moments.iter().flatten()) {
             let values = tensor::to_vec(tensor.clone());
-            tensors.push(HostTensor { name: format!("{name}.{index}"), shape: vec![values.len()], values });
+            tensors.push(HostTensor {
+                name: format!("{name}.{index}"),
+                shape: vec![values.len()],
+                values,
+            });
         }
     }
     let state = State {
@@ -57,32 +70,59 @@ pub(crate) fn save<S: Serialize>(folder: &Path, trainer: &Trainer, stage: &S, se
 ///
 /// # Errors
 /// When the file is broken or of another model.
-pub(crate) fn restore<S: DeserializeOwned>(folder: &Path, trainer: &mut Trainer) -> Result<Option<(S, f64)>> {
+pub(crate) fn restore<S: DeserializeOwned>(
+    folder: &Path,
+    trainer: &mut Trainer,
+) -> Result<Option<(S, f64)>> {
     let path = path(folder);
     if !path.exists() {
         return Ok(None);
     }
     let weights = Weights::open(&path)?;
     let text = weights.metadata().remove("state").unwrap_or_default();
-    let state: State<S> = serde_json::from_str(&text)
-        .map_err(|error| Error::Checkpoint { path: path.clone(), reason: format!("its state cannot be read: {error}") })?;
+    let state: State<S> = serde_json::from_str(&text).map_err(|error| Error::Checkpoint {
+        path: path.clone(),
+        reason: format!("its state cannot be read: {error}"),
+    })?;
     let config = trainer.decoder().config().clone();
     let mut index = 0;
-    let decoder = Decoder::build(&config, trainer.decoder().precision(), &trainer.device, |_, shape| {
-        let values = weights.get(&format!("parameter.{index}"), shape);
-        index += 1;
-        values
-    })?;
+    let decoder = Decoder::build(
+        &config,
+        trainer.decoder().precision(),
+        &trainer.device,
+        |_, shape| {
+            let values = weights.get(&format!("parameter.{index}"), shape);
+            index += 1;
+            values
+        },
+    )?;
     let plain = trainer.device.clone().without_autodiff();
-    let mut optimizer = Optimizer { step: state.step, moments: Vec::new() };
+    let mut optimizer = Optimizer {
+        step: state.step,
+        moments: Vec::new(),
+    };
     for (index, (_, shape)) in config.tensors().iter().enumerate() {
         let elements: usize = shape.iter().product();
         let moment = |name: &str| -> Result<Tensor<1>> {
-            Ok(tensor::from_vec(weights.get(&format!("{name}.{index}"), &[elements])?, [elements], &plain))
+            Ok(tensor::from_vec(
+                weights.get(&format!("{name}.{index}"), &[elements])?,
+                [elements],
+                &plain,
+            ))
         };
-        optimizer.moments.push(if state.step == 0 { None } else { Some([moment("m")?, moment("v")?]) });
+        optimizer.moments.push(if state.step == 0 {
+            None
+        } else {
+            Some([moment("m")?, moment("v")?])
+        });
     }
-    trainer.restore(decoder, optimizer, state.history, state.tokens, state.window);
+    trainer.restore(
+        decoder,
+        optimizer,
+        state.history,
+        state.tokens,
+        state.window,
+    );
     Ok(Some((state.stage, state.seconds)))
 }
 

@@ -19,7 +19,7 @@ pub enum Error {
         expected: String,
     },
     /// There is nothing to learn from.
-    #[error("{what} has no usable rows: {hint}")]
+    #[error("{what} has no usable rows; {hint}")]
     NoData {
         /// The input.
         what: &'static str,
@@ -28,7 +28,7 @@ pub enum Error {
     },
     /// The loss is no number any more.
     #[error(
-        "the loss became {loss} at step {step}: lower `learning_rate` or `gradient_clip` (the last checkpoint was finite and is kept)"
+        "the loss became {loss} at step {step}; lower `learning_rate` or `gradient_clip` (the last checkpoint was finite and is kept)"
     )]
     Diverged {
         /// The step.
@@ -37,7 +37,7 @@ pub enum Error {
         loss: f64,
     },
     /// The user stopped the run; it goes on from its checkpoint.
-    #[error("interrupted at step {step}: the work is saved, run the same command again to go on")]
+    #[error("interrupted at step {step}; the work is saved, run the same command again to go on")]
     Interrupted {
         /// The step of the checkpoint.
         step: u64,
@@ -71,7 +71,15 @@ pub enum Error {
 }
 
 impl Error {
-    pub(crate) fn config(field: &'static str, got: impl ToString, expected: impl Into<String>) -> Self {
-        Self::Config { field, got: got.to_string(), expected: expected.into() }
+    pub(crate) fn config(
+        field: &'static str,
+        got: impl ToString,
+        expected: impl Into<String>,
+    ) -> Self {
+        Self::Config {
+            field,
+            got: got.to_string(),
+            expected: expected.into(),
+        }
     }
 }

@@ -84,7 +84,12 @@ pub struct Inputs<'a> {
 ///
 /// # Errors
 /// When no example fits, the loss diverges, or the user interrupts (the work is saved).
-pub fn run(config: &Config, inputs: Inputs<'_>, store: &Store, progress: &Progress) -> Result<Artifact> {
+pub fn run(
+    config: &Config,
+    inputs: Inputs<'_>,
+    store: &Store,
+    progress: &Progress,
+) -> Result<Artifact> {
     let key = Key::new("model", &json!({ "stage": "finetune", "finetune": config }))
         .seed("finetune", Seed(config.seed))
         .input("base", inputs.base)
@@ -98,7 +103,11 @@ pub fn run(config: &Config, inputs: Inputs<'_>, store: &Store, progress: &Progre
     let base = hub::load(&inputs.base.path, inputs.base.id.as_str(), &device)?;
     let tokenizer = base.tokenizer;
     let longest = base.decoder.config().max_position_embeddings;
-    let context = if config.context == 0 { longest } else { config.context.min(longest) };
+    let context = if config.context == 0 {
+        longest
+    } else {
+        config.context.min(longest)
+    };
     let examples = instructions::read(&inputs.instructions.file("train.jsonl"))?;
     let held_out = instructions::read(&inputs.instructions.file("held_out.jsonl"))?;
     let conversations = encode(&tokenizer, &examples)?;
@@ -106,15 +115,22 @@ pub fn run(config: &Config, inputs: Inputs<'_>, store: &Store, progress: &Progre
     let left_out = lengths.iter().filter(|&&length| length > context).count();
     if left_out == lengths.len() {
         let hint = format!("every conversation is longer than the context of {context} tokens");
-        return Err(Error::NoData { what: "the instructions", hint });
+        return Err(Error::NoData {
+            what: "the instructions",
+            hint,
+        });
     }
     if left_out > 0 {
-        progress.note(format!("{left_out} conversations are longer than {context} tokens and left out"));
+        progress.note(format!(
+            "{left_out} conversations are longer than {context} tokens and left out"
+        ));
     }
-    let held_out_batches = held_out_batches(&encode(&tokenizer, &held_out)?, context, config.batch_size);
+    let held_out_batches =
+        held_out_batches(&encode(&tokenizer, &held_out)?, context, config.batch_size);
     let seed = Seed(config.seed).derive("finetune order");
-    let epochs: Vec<Vec<Vec<usize>>> =
-        (0..config.epochs.ceil() as u64).map(|epoch| epoch_rows(&lengths, context, seed, epoch)).collect();
+    let epochs: Vec<Vec<Vec<usize>>> = (0..config.epochs.ceil() as u64)
+        .map(|epoch| epoch_rows(&lengths, context, seed, epoch))
+        .collect();
     let rows: Vec<&Vec<usize>> = epochs.iter().flatten().collect();
     let share = config.epochs / config.epochs.ceil().max(1.0);
     let steps = ((rows.len() as f64 * share / config.batch_size as f64).ceil() as u64).max(1);
@@ -127,7 +143,8 @@ pub fn run(config: &Config, inputs: Inputs<'_>, store: &Store, progress: &Progre
     };
     let mut trainer = Trainer::new(base.decoder, device);
     let scratch = draft.scratch();
-    let before = checkpoint::restore::<()>(&scratch, &mut trainer)?.map_or(0.0, |((), seconds)| seconds);
+    let before =
+        checkpoint::restore::<()>(&scratch, &mut trainer)?.map_or(0.0, |((), seconds)| seconds);
     let seconds = || before + started.elapsed().as_secs_f64();
     let example = held_out.first().or(examples.first());
 
@@ -150,7 +167,14 @@ pub fn run(config: &Config, inputs: Inputs<'_>, store: &Store, progress: &Progre
         {
             let (prompt, shown) = question(&tokenizer, example)?;
             let frozen = trainer.frozen();
-            sample::write(frozen, &tokenizer, (prompt, &shown), 64, step, (&mut trainer.history, progress))?;
+            sample::write(
+                frozen,
+                &tokenizer,
+                (prompt, &shown),
+                64,
+                step,
+                (&mut trainer.history, progress),
+            )?;
         }
         let interrupted = progress.interrupted();
         if step < steps && (interrupted || step.is_multiple_of(config.checkpoint_steps.max(1))) {
@@ -180,6 +204,7 @@ pub fn run(config: &Config, inputs: Inputs<'_>, store: &Store, progress: &Progre
     let measured = json!({
         "seconds": seconds,
         "tokens_per_second": trainer.tokens as f64 / seconds,
+        "throughput": trainer.throughput,
         "peak_rss_bytes": artifact::peak_rss_bytes(),
     });
     Ok(draft.commit(metrics, measured)?)
@@ -199,7 +224,8 @@ fn epoch_rows(lengths: &[usize], context: usize, seed: Seed, epoch: u64) -> Vec<
     order.shuffle(&mut seed.derive(&format!("epoch {epoch}")).rng());
     let shuffled: Vec<usize> = order.iter().map(|&index| lengths[index]).collect();
     let rows = first_fit(&shuffled, context).into_iter();
-    rows.map(|row| row.into_iter().map(|index| order[index]).collect()).collect()
+    rows.map(|row| row.into_iter().map(|index| order[index]).collect())
+        .collect()
 }
 
 fn held_out_batches(sequences: &[Sequence], context: usize, batch_size: usize) -> Vec<Batch> {
@@ -217,14 +243,23 @@ fn held_out_batches(sequences: &[Sequence], context: usize, batch_size: usize) -
 
 /// Mean loss of an assistant token, in nats.
 fn mean_loss(decoder: &Decoder, batches: &[Batch], device: &Device) -> f64 {
-    let sum: f64 = batches.iter().map(|batch| -logprob_sum(decoder, batch, device)).sum();
+    let sum: f64 = batches
+        .iter()
+        .map(|batch| -logprob_sum(decoder, batch, device))
+        .sum();
     sum / batches.iter().map(Batch::counted).sum::<usize>().max(1) as f64
 }
 
 /// The prompt of a conversation's first answer, as ids and as a person would read it.
 fn question(tokenizer: &Tokenizer, example: &Example) -> Result<(Vec<u32>, String)> {
-    let turns = example.messages.iter().take_while(|message| !message.is_assistant());
+    let turns = example
+        .messages
+        .iter()
+        .take_while(|message| !message.is_assistant());
     let messages: Vec<Message> = turns.cloned().collect();
-    let shown = messages.iter().map(|message| format!("{}\n→ ", message.content)).collect();
+    let shown = messages
+        .iter()
+        .map(|message| format!("{}\n→ ", message.content))
+        .collect();
     Ok((tokenizer.encode_chat(&messages, true)?, shown))
 }

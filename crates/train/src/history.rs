@@ -26,6 +26,15 @@ pub struct Point {
     pub gradient_norm: f64,
 }
 
+/// How fast a stage went at a step. Measured, so it is kept beside the course and not in it.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Throughput {
+    /// Steps taken.
+    pub step: u64,
+    /// Tokens in all rows, padding too, each second since the last such point.
+    pub tokens_per_second: f64,
+}
+
 /// A validation.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Validated {

@@ -20,7 +20,7 @@ mod trainer;
 mod validation;
 
 pub use error::{Error, Result};
-pub use history::{History, Point, Sampled, Validated};
+pub use history::{History, Point, Sampled, Throughput, Validated};
 pub use optimizer::OptimizerConfig;
 pub use peer::dump as dump_peer;
 pub use schedule::Schedule;

@@ -22,7 +22,13 @@ pub struct OptimizerConfig {
 
 impl Default for OptimizerConfig {
     fn default() -> Self {
-        Self { beta1: 0.9, beta2: 0.95, epsilon: 1e-8, weight_decay: 0.1, gradient_clip: 1.0 }
+        Self {
+            beta1: 0.9,
+            beta2: 0.95,
+            epsilon: 1e-8,
+            weight_decay: 0.1,
+            gradient_clip: 1.0,
+        }
     }
 }
 
@@ -61,12 +67,20 @@ pub(crate) fn collect(module: &impl Module, grads: Gradients, sum: &mut FlatGrad
             self.index += 1;
         }
     }
-    module.visit(&mut Collect { grads, sum, index: 0 });
+    module.visit(&mut Collect {
+        grads,
+        sum,
+        index: 0,
+    });
 }
 
 /// The norm of all gradients together.
 pub(crate) fn norm(gradients: &FlatGradients) -> f64 {
-    gradients.iter().map(|gradient| sum_of_squares(gradient.clone())).sum::<f64>().sqrt()
+    gradients
+        .iter()
+        .map(|gradient| sum_of_squares(gradient.clone()))
+        .sum::<f64>()
+        .sqrt()
 }
 
 impl Optimizer {
@@ -91,7 +105,12 @@ impl Optimizer {
             gradient_scale: gradient_scale as f32,
         };
         let mut gradients = gradients.into_iter();
-        module.map(&mut Update { hyper, gradients: &mut gradients, moments: &mut self.moments, index: 0 })
+        module.map(&mut Update {
+            hyper,
+            gradients: &mut gradients,
+            moments: &mut self.moments,
+            index: 0,
+        })
     }
 }
 
@@ -106,13 +125,21 @@ impl ModuleMapper for Update<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
         let (id, value, mapper) = param.consume();
         let shape = value.dims();
-        let gradient = self.gradients.next().expect("one gradient for each parameter, in one order");
-        let value = value.without_autodiff().reshape([shape.iter().product::<usize>()]);
+        let gradient = self
+            .gradients
+            .next()
+            .expect("one gradient for each parameter, in one order");
+        let value = value
+            .without_autodiff()
+            .reshape([shape.iter().product::<usize>()]);
         let [m, v] = self.moments[self.index].take().unwrap_or_else(|| {
             let zeros = || Tensor::zeros(value.dims(), &value.device());
             [zeros(), zeros()]
         });
-        let hyper = AdamW { weight_decay: if D > 1 { self.hyper.weight_decay } else { 0.0 }, ..self.hyper };
+        let hyper = AdamW {
+            weight_decay: if D > 1 { self.hyper.weight_decay } else { 0.0 },
+            ..self.hyper
+        };
         let [value, m, v] = adamw(hyper, gradient, [value, m, v]);
         self.moments[self.index] = Some([m, v]);
         self.index += 1;

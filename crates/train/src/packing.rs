@@ -22,7 +22,9 @@ impl Sequence {
         Self {
             inputs: tokens[..last].to_vec(),
             targets: tokens[tokens.len() - last..].to_vec(),
-            weights: (1..=last).map(|target| f32::from(u8::from(counts(target)))).collect(),
+            weights: (1..=last)
+                .map(|target| f32::from(u8::from(counts(target))))
+                .collect(),
         }
     }
 
@@ -44,7 +46,10 @@ pub(crate) struct Batch {
 
 impl Batch {
     pub(crate) fn new(context: usize) -> Self {
-        Self { context, ..Self::default() }
+        Self {
+            context,
+            ..Self::default()
+        }
     }
 
     /// Adds a row of sequences, padded with a sequence that counts nothing.
@@ -59,7 +64,10 @@ impl Batch {
             self.weights.extend_from_slice(&sequence.weights);
             lengths.push(sequence.len());
         }
-        let padding = self.context.checked_sub(lengths.iter().sum()).expect("a row's sequences fit its context");
+        let padding = self
+            .context
+            .checked_sub(lengths.iter().sum())
+            .expect("a row's sequences fit its context");
         if padding > 0 {
             lengths.push(padding);
         }
@@ -108,7 +116,10 @@ pub(crate) fn first_fit(lengths: &[usize], context: usize) -> Vec<Vec<usize>> {
             continue;
         }
         let from = rows.len().saturating_sub(OPEN);
-        match rows[from..].iter_mut().find(|(used, _)| used + length <= context) {
+        match rows[from..]
+            .iter_mut()
+            .find(|(used, _)| used + length <= context)
+        {
             Some((used, row)) => {
                 *used += length;
                 row.push(index);
@@ -126,7 +137,10 @@ mod tests {
     #[test]
     fn a_sequence_predicts_the_next_token() {
         let sequence = Sequence::new(&[5, 6, 7], |target| target == 2);
-        assert_eq!((sequence.inputs, sequence.targets, sequence.weights), (vec![5, 6], vec![6, 7], vec![0.0, 1.0]));
+        assert_eq!(
+            (sequence.inputs, sequence.targets, sequence.weights),
+            (vec![5, 6], vec![6, 7], vec![0.0, 1.0])
+        );
         assert_eq!(Sequence::new(&[5], |_| true).len(), 0);
     }
 

@@ -26,7 +26,13 @@ use crate::{Error, Result};
 pub fn dump(config: &Config, inputs: Inputs<'_>, folder: &Path) -> Result<()> {
     let write = |operation| {
         let path = folder.to_owned();
-        move |source| Error::Artifact(artifact::Error::Io { operation, path, source })
+        move |source| {
+            Error::Artifact(artifact::Error::Io {
+                operation,
+                path,
+                source,
+            })
+        }
     };
     std::fs::create_dir_all(folder).map_err(write("create"))?;
     let tokenizer = Tokenizer::load(&inputs.tokenizer.path)?;
@@ -38,18 +44,24 @@ pub fn dump(config: &Config, inputs: Inputs<'_>, folder: &Path) -> Result<()> {
 
     let order = Seed(config.seed).derive("order");
     let split = shards.split(Split::Train);
-    let mut stream = DocumentStream::new(split, order, tokenizer.end_of_text(), Position::default());
-    let mut file = std::io::BufWriter::new(std::fs::File::create(folder.join("batches.bin")).map_err(write("create"))?);
+    let mut stream =
+        DocumentStream::new(split, order, tokenizer.end_of_text(), Position::default());
+    let mut file = std::io::BufWriter::new(
+        std::fs::File::create(folder.join("batches.bin")).map_err(write("create"))?,
+    );
     for _ in 0..steps {
         for _ in 0..config.accumulation {
-            write_batch(&mut file, &stream.batch(config.batch_size, context)).map_err(write("write"))?;
+            write_batch(&mut file, &stream.batch(config.batch_size, context))
+                .map_err(write("write"))?;
         }
     }
     file.flush().map_err(write("write"))?;
 
     let held_out = shards.split(Split::Validation);
     let validation = Validation::new(held_out, &tokenizer, context, config.validation_tokens)?;
-    let mut file = std::io::BufWriter::new(std::fs::File::create(folder.join("validation.bin")).map_err(write("create"))?);
+    let mut file = std::io::BufWriter::new(
+        std::fs::File::create(folder.join("validation.bin")).map_err(write("create"))?,
+    );
     for batch in validation.iter().flat_map(Validation::batches) {
         write_batch(&mut file, batch).map_err(write("write"))?;
     }

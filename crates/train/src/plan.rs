@@ -70,9 +70,19 @@ pub fn calibrate(
     let trained = device.clone().autodiff();
     let mut trainer = Trainer::new(Decoder::init(model, precision, Seed(0), &trained), trained);
     let batch = batch(model, batch_size);
-    let rate = Rate { peak: 1e-4, schedule: Schedule::Cosine, steps: u64::MAX, warmup: 1, last: 1.0 };
+    let rate = Rate {
+        peak: 1e-4,
+        schedule: Schedule::Cosine,
+        steps: u64::MAX,
+        warmup: 1,
+        last: 1.0,
+    };
     let optimizer = OptimizerConfig::default();
-    let mut step = || trainer.step(std::slice::from_ref(&batch), &rate, &optimizer).map(drop);
+    let mut step = || {
+        trainer
+            .step(std::slice::from_ref(&batch), &rate, &optimizer)
+            .map(drop)
+    };
     let tokens = batch.inputs.len() as f64;
     let flops = model.flops_per_token(model.max_position_embeddings / 2) * tokens;
     let step_seconds = median(&mut step, 0.75 * seconds)?;
@@ -93,13 +103,19 @@ fn batch(model: &decoder::Config, batch_size: usize) -> Batch {
     let context = model.max_position_embeddings;
     let half = context / 2;
     let sequence = |length: usize| {
-        let tokens: Vec<u32> = (0..=length as u32).map(|i| i * 7919 % model.vocab_size as u32).collect();
+        let tokens: Vec<u32> = (0..=length as u32)
+            .map(|i| i * 7919 % model.vocab_size as u32)
+            .collect();
         Sequence::new(&tokens, |_| true)
     };
     let (first, second) = (sequence(half.max(1)), sequence(context - half.max(1)));
     let mut batch = Batch::new(context);
     for _ in 0..batch_size.max(1) {
-        batch.push_row([&first, &second].into_iter().filter(|sequence| sequence.len() > 0));
+        batch.push_row(
+            [&first, &second]
+                .into_iter()
+                .filter(|sequence| sequence.len() > 0),
+        );
     }
     batch
 }
@@ -158,12 +174,26 @@ mod tests {
 
     #[test]
     fn a_larger_model_and_more_tokens_cost_more() {
-        let machine = Calibration { training_flops_per_second: 3e11, forward_flops_per_second: 2e11 };
-        let work = Workload { pretrain_tokens: 1_000_000, batch_size: 16, ..Workload::default() };
+        let machine = Calibration {
+            training_flops_per_second: 3e11,
+            forward_flops_per_second: 2e11,
+        };
+        let work = Workload {
+            pretrain_tokens: 1_000_000,
+            batch_size: 16,
+            ..Workload::default()
+        };
         let model = |depth| decoder::Config::from_depth(depth, 2048, 256);
         let small = plan(&model(2), &work, &machine);
         let large = plan(&model(4), &work, &machine);
-        let longer = plan(&model(2), &Workload { pretrain_tokens: 2_000_000, ..work }, &machine);
+        let longer = plan(
+            &model(2),
+            &Workload {
+                pretrain_tokens: 2_000_000,
+                ..work
+            },
+            &machine,
+        );
         assert!(large.seconds > small.seconds && large.memory_bytes > small.memory_bytes);
         assert!((longer.seconds / small.seconds - 2.0).abs() < 1e-9);
     }

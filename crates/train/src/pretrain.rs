@@ -105,25 +105,49 @@ pub(crate) struct Resolved {
 impl Config {
     /// Tokens of the run for a model of `parameters`.
     pub fn total_tokens(&self, parameters: usize) -> u64 {
-        if self.tokens > 0 { self.tokens } else { (self.tokens_per_parameter * parameters as f64) as u64 }
+        if self.tokens > 0 {
+            self.tokens
+        } else {
+            (self.tokens_per_parameter * parameters as f64) as u64
+        }
     }
 
     pub(crate) fn resolve(&self, model: decoder::Config) -> Result<Resolved> {
         if self.batch_size == 0 || self.accumulation == 0 {
-            return Err(Error::config("pretrain.batch_size", self.batch_size.min(self.accumulation), "1 or more"));
+            return Err(Error::config(
+                "pretrain.batch_size",
+                self.batch_size.min(self.accumulation),
+                "1 or more",
+            ));
         }
         let positive = |value: f64| value > 0.0 && value.is_finite();
         if !positive(self.learning_rate) {
-            return Err(Error::config("pretrain.learning_rate", self.learning_rate, "more than 0"));
+            return Err(Error::config(
+                "pretrain.learning_rate",
+                self.learning_rate,
+                "more than 0",
+            ));
         }
         if self.tokens == 0 && !positive(self.tokens_per_parameter) {
-            return Err(Error::config("pretrain.tokens_per_parameter", self.tokens_per_parameter, "more than 0"));
+            return Err(Error::config(
+                "pretrain.tokens_per_parameter",
+                self.tokens_per_parameter,
+                "more than 0",
+            ));
         }
         if !(0.0..=1.0).contains(&self.warmup) {
-            return Err(Error::config("pretrain.warmup", self.warmup, "a share between 0 and 1"));
+            return Err(Error::config(
+                "pretrain.warmup",
+                self.warmup,
+                "a share between 0 and 1",
+            ));
         }
-        let step_tokens = (self.batch_size * self.accumulation * model.max_position_embeddings) as u64;
-        let steps = self.total_tokens(model.parameters()).div_ceil(step_tokens).max(1);
+        let step_tokens =
+            (self.batch_size * self.accumulation * model.max_position_embeddings) as u64;
+        let steps = self
+            .total_tokens(model.parameters())
+            .div_ceil(step_tokens)
+            .max(1);
         let rate = Rate {
             peak: self.learning_rate,
             schedule: self.schedule,
@@ -142,7 +166,12 @@ pub(crate) fn initial(config: &Config, inputs: &Inputs<'_>, vocab_size: usize) -
         Some(base) => Ok(hub::load(&base.path, base.id.as_str(), &device)?.decoder),
         None => {
             let model = inputs.model.config(vocab_size)?;
-            Ok(Decoder::init(&model, config.precision.into(), Seed(config.seed).derive("weights"), &device))
+            Ok(Decoder::init(
+                &model,
+                config.precision.into(),
+                Seed(config.seed).derive("weights"),
+                &device,
+            ))
         }
     }
 }
@@ -151,12 +180,20 @@ pub(crate) fn initial(config: &Config, inputs: &Inputs<'_>, vocab_size: usize) -
 ///
 /// # Errors
 /// When the config cannot be trained with, the loss diverges, or the user interrupts (the work is saved).
-pub fn run(config: &Config, inputs: Inputs<'_>, store: &Store, progress: &Progress) -> Result<Artifact> {
+pub fn run(
+    config: &Config,
+    inputs: Inputs<'_>,
+    store: &Store,
+    progress: &Progress,
+) -> Result<Artifact> {
     let tokenizer = Tokenizer::load(&inputs.tokenizer.path)?;
-    let mut key = Key::new("model", &json!({ "stage": "pretrain", "pretrain": config, "model": inputs.model }))
-        .seed("pretrain", Seed(config.seed))
-        .input("shards", inputs.shards)
-        .input("tokenizer", inputs.tokenizer);
+    let mut key = Key::new(
+        "model",
+        &json!({ "stage": "pretrain", "pretrain": config, "model": inputs.model }),
+    )
+    .seed("pretrain", Seed(config.seed))
+    .input("shards", inputs.shards)
+    .input("tokenizer", inputs.tokenizer);
     if let Some(base) = inputs.base {
         key = key.input("base", base);
     }
@@ -167,14 +204,26 @@ pub fn run(config: &Config, inputs: Inputs<'_>, store: &Store, progress: &Progre
     let shards = Shards::open(&inputs.shards.path)?;
     let split = shards.split(Split::Train);
     if split.documents() == 0 {
-        return Err(Error::NoData { what: "the training split", hint: "give more documents or loosen [data]".to_owned() });
+        return Err(Error::NoData {
+            what: "the training split",
+            hint: "give more documents or loosen [data]".to_owned(),
+        });
     }
     let started = Instant::now();
     let decoder = initial(config, &inputs, tokenizer.vocab_size())?;
     let Resolved { model, steps, rate } = config.resolve(decoder.config().clone())?;
     let context = model.max_position_embeddings;
-    let validation =
-        Validation::new(shards.split(Split::Validation), &tokenizer, context, config.validation_tokens)?;
+    let validation = Validation::new(
+        shards.split(Split::Validation),
+        &tokenizer,
+        context,
+        config.validation_tokens,
+    )?;
+    if validation.is_none() && config.validations > 0 {
+        progress.note(
+            "no document is held out, so there is no validation; raise data.validation_fraction",
+        );
+    }
     let mut trainer = Trainer::new(decoder, inputs.device.clone().autodiff());
     let scratch = draft.scratch();
     let (position, before) = match checkpoint::restore::<Position>(&scratch, &mut trainer)? {
@@ -189,7 +238,9 @@ pub fn run(config: &Config, inputs: Inputs<'_>, store: &Store, progress: &Progre
     let seconds = || before + started.elapsed().as_secs_f64();
 
     while trainer.step_count() < steps {
-        let batches: Vec<_> = (0..config.accumulation).map(|_| stream.batch(config.batch_size, context)).collect();
+        let batches: Vec<_> = (0..config.accumulation)
+            .map(|_| stream.batch(config.batch_size, context))
+            .collect();
         trainer.step(&batches, &rate, &config.optimizer)?;
         trainer.report(progress, steps);
         let step = trainer.step_count();
@@ -233,6 +284,7 @@ pub fn run(config: &Config, inputs: Inputs<'_>, store: &Store, progress: &Progre
     let measured = json!({
         "seconds": seconds,
         "tokens_per_second": trainer.tokens as f64 / seconds,
+        "throughput": trainer.throughput,
         "peak_rss_bytes": artifact::peak_rss_bytes(),
     });
     Ok(draft.commit(metrics, measured)?)
@@ -259,6 +311,13 @@ mod tests {
     #[test]
     fn tokens_follow_the_model_unless_set() {
         assert_eq!(Config::default().total_tokens(1000), 20_000);
-        assert_eq!(Config { tokens: 7, ..Config::default() }.total_tokens(1000), 7);
+        assert_eq!(
+            Config {
+                tokens: 7,
+                ..Config::default()
+            }
+            .total_tokens(1000),
+            7
+        );
     }
 }

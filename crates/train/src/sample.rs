@@ -21,12 +21,32 @@ pub(crate) fn write(
     step: u64,
     (history, progress): (&mut History, &Progress),
 ) -> Result<()> {
-    let model = LoadedModel { decoder, tokenizer: tokenizer.clone(), id: String::new() };
+    let model = LoadedModel {
+        decoder,
+        tokenizer: tokenizer.clone(),
+        id: String::new(),
+    };
     let (ids, shown) = prompt;
-    let sampling = Sampling { temperature: 0.7, top_p: 0.95, seed: step, ..Sampling::default() };
-    let request = Request { prompt: ids, max_tokens, sampling, ..Request::default() };
-    let text = format!("{shown}{}", Engine::with_slots(model, 1).generate(request)?.text);
-    progress.emit(artifact::Event::Sample { step, text: text.clone() });
+    let sampling = Sampling {
+        temperature: 0.7,
+        top_p: 0.95,
+        seed: step,
+        ..Sampling::default()
+    };
+    let request = Request {
+        prompt: ids,
+        max_tokens,
+        sampling,
+        ..Request::default()
+    };
+    let text = format!(
+        "{shown}{}",
+        Engine::with_slots(model, 1).generate(request)?.text
+    );
+    progress.emit(artifact::Event::Sample {
+        step,
+        text: text.clone(),
+    });
     history.samples.push(Sampled { step, text });
     Ok(())
 }

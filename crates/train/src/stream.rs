@@ -31,7 +31,13 @@ pub(crate) struct DocumentStream<'a> {
 impl<'a> DocumentStream<'a> {
     pub(crate) fn new(split: &'a TokenSplit, seed: Seed, begin: u32, at: Position) -> Self {
         let order = order(split, seed, at.epoch);
-        Self { split, seed, begin, order, at }
+        Self {
+            split,
+            seed,
+            begin,
+            order,
+            at,
+        }
     }
 
     pub(crate) fn position(&self) -> Position {
@@ -53,7 +59,9 @@ impl<'a> DocumentStream<'a> {
         let mut space = context;
         while space > 0 {
             let document = self.split.document(self.order[self.at.index] as usize);
-            let tokens: Vec<u32> = std::iter::once(self.begin).chain(document.iter().copied()).collect();
+            let tokens: Vec<u32> = std::iter::once(self.begin)
+                .chain(document.iter().copied())
+                .collect();
             let inputs = tokens.len() - 1;
             let end = inputs.min(self.at.offset + space);
             let sequence = Sequence::new(&tokens[self.at.offset..=end], |_| true);

@@ -6,7 +6,7 @@ use artifact::Progress;
 use models::decoder::Decoder;
 use tensor::{Device, Module};
 
-use crate::history::{History, Point};
+use crate::history::{History, Point, Throughput};
 use crate::optimizer::{self, FlatGradients, Optimizer, OptimizerConfig};
 use crate::packing::Batch;
 use crate::{Error, Result, Schedule};
@@ -20,6 +20,8 @@ pub(crate) struct Trainer {
     pub(crate) device: Device,
     /// Tokens in all rows so far, padding too.
     pub(crate) tokens: u64,
+    /// Of this process; a resumed run begins anew.
+    pub(crate) throughput: Vec<Throughput>,
     window: Window,
 }
 
@@ -43,20 +45,38 @@ pub(crate) struct Rate {
 
 impl Rate {
     pub(crate) fn at(&self, step: u64) -> f64 {
-        self.peak * self.schedule.factor(step, self.steps, self.warmup, self.last)
+        self.peak
+            * self
+                .schedule
+                .factor(step, self.steps, self.warmup, self.last)
     }
 }
 
 impl Trainer {
     pub(crate) fn new(decoder: Decoder, device: Device) -> Self {
-        let window = Window { loss: 0.0, counted: 0.0, tokens: 0, since: Instant::now() };
+        let window = Window {
+            loss: 0.0,
+            counted: 0.0,
+            tokens: 0,
+            since: Instant::now(),
+        };
         // Parameters are leaves whose gradients are kept.
         let decoder = decoder.set_require_grad(true);
-        Self { decoder: Some(decoder), optimizer: Optimizer::default(), history: History::default(), device, tokens: 0, window }
+        Self {
+            decoder: Some(decoder),
+            optimizer: Optimizer::default(),
+            history: History::default(),
+            device,
+            tokens: 0,
+            throughput: Vec::new(),
+            window,
+        }
     }
 
     pub(crate) fn decoder(&self) -> &Decoder {
-        self.decoder.as_ref().expect("the decoder is out only inside `step`")
+        self.decoder
+            .as_ref()
+            .expect("the decoder is out only inside `step`")
     }
 
     /// The model without gradients, sharing the weights.
@@ -75,7 +95,12 @@ impl Trainer {
     ///
     /// # Errors
     /// When the loss is no number.
-    pub(crate) fn step(&mut self, micro_batches: &[Batch], rate: &Rate, config: &OptimizerConfig) -> Result<f64> {
+    pub(crate) fn step(
+        &mut self,
+        micro_batches: &[Batch],
+        rate: &Rate,
+        config: &OptimizerConfig,
+    ) -> Result<f64> {
         let counted: usize = micro_batches.iter().map(Batch::counted).sum();
         let factor = 1.0 / counted.max(1) as f32;
         let mut sum = FlatGradients::new();
@@ -87,7 +112,10 @@ impl Trainer {
             loss += f64::from(tensor::to_vec(batch_loss.clone())[0]);
             optimizer::collect(decoder, batch_loss.backward(), &mut sum);
         }
-        let tokens = micro_batches.iter().map(|batch| batch.inputs.len() as u64).sum();
+        let tokens = micro_batches
+            .iter()
+            .map(|batch| batch.inputs.len() as u64)
+            .sum();
         self.update(sum, loss, counted as f64, tokens, rate, config)?;
         Ok(loss)
     }
@@ -108,10 +136,18 @@ impl Trainer {
             return Err(Error::Diverged { step, loss });
         }
         let clip = f64::from(config.gradient_clip);
-        let scale = if clip > 0.0 && norm > clip { clip / norm } else { 1.0 };
+        let scale = if clip > 0.0 && norm > clip {
+            clip / norm
+        } else {
+            1.0
+        };
         let learning_rate = rate.at(step);
         let decoder = self.decoder.take().expect("put back below");
-        self.decoder = Some(self.optimizer.update(decoder, gradients, config, learning_rate, scale));
+        self.decoder =
+            Some(
+                self.optimizer
+                    .update(decoder, gradients, config, learning_rate, scale),
+            );
         self.tokens += tokens;
         self.window.loss += loss * counted;
         self.window.counted += counted;
@@ -121,7 +157,12 @@ impl Trainer {
             let loss = self.window.loss / self.window.counted.max(1.0);
             self.window.loss = 0.0;
             self.window.counted = 0.0;
-            self.history.curve.push(Point { step: self.optimizer.step, loss, learning_rate, gradient_norm: norm });
+            self.history.curve.push(Point {
+                step: self.optimizer.step,
+                loss,
+                learning_rate,
+                gradient_norm: norm,
+            });
         }
         Ok(())
     }
@@ -134,7 +175,12 @@ impl Trainer {
         if seconds < 0.5 && step != steps {
             return;
         }
-        progress.metric("tokens_per_second", step, self.window.tokens as f64 / seconds);
+        let tokens_per_second = self.window.tokens as f64 / seconds;
+        progress.metric("tokens_per_second", step, tokens_per_second);
+        self.throughput.push(Throughput {
+            step,
+            tokens_per_second,
+        });
         self.window.tokens = 0;
         self.window.since = Instant::now();
         if let Some(point) = self.history.curve.last() {
@@ -149,7 +195,14 @@ impl Trainer {
         [self.window.loss, self.window.counted]
     }
 
-    pub(crate) fn restore(&mut self, decoder: Decoder, optimizer: Optimizer, history: History, tokens: u64, window: [f64; 2]) {
+    pub(crate) fn restore(
+        &mut self,
+        decoder: Decoder,
+        optimizer: Optimizer,
+        history: History,
+        tokens: u64,
+        window: [f64; 2],
+    ) {
         self.decoder = Some(decoder.set_require_grad(true));
         self.optimizer = optimizer;
         self.history = history;

@@ -22,7 +22,12 @@ impl Validation {
     ///
     /// # Errors
     /// When a document's tokens are not of this tokenizer.
-    pub(crate) fn new(split: &TokenSplit, tokenizer: &Tokenizer, context: usize, limit: u64) -> Result<Option<Self>> {
+    pub(crate) fn new(
+        split: &TokenSplit,
+        tokenizer: &Tokenizer,
+        context: usize,
+        limit: u64,
+    ) -> Result<Option<Self>> {
         let (mut sequences, mut bytes, mut tokens) = (Vec::new(), 0, 0);
         for index in 0..split.documents() as usize {
             if tokens >= limit {
@@ -31,7 +36,9 @@ impl Validation {
             let document = split.document(index);
             tokens += document.len() as u64;
             bytes += tokenizer.decode(&document)?.len() as u64;
-            let whole: Vec<u32> = std::iter::once(tokenizer.end_of_text()).chain(document.iter().copied()).collect();
+            let whole: Vec<u32> = std::iter::once(tokenizer.end_of_text())
+                .chain(document.iter().copied())
+                .collect();
             // Pieces share their border token: every token of the document is predicted once.
             let mut from = 0;
             while from + 1 < whole.len() {
@@ -64,7 +71,11 @@ impl Validation {
 
     /// `−Σ log₂ p / bytes` over all tokens and document ends.
     pub(crate) fn bits_per_byte(&self, decoder: &Decoder, device: &Device) -> f64 {
-        let nats: f64 = self.batches.iter().map(|batch| -logprob_sum(decoder, batch, device)).sum();
+        let nats: f64 = self
+            .batches
+            .iter()
+            .map(|batch| -logprob_sum(decoder, batch, device))
+            .sum();
         nats / std::f64::consts::LN_2 / self.bytes as f64
     }
 }
@@ -72,7 +83,11 @@ impl Validation {
 /// The weighted sum of the targets' log-probabilities.
 pub(crate) fn logprob_sum(decoder: &Decoder, batch: &Batch, device: &Device) -> f64 {
     let logprobs = token_logprobs(decoder, batch, device);
-    logprobs.iter().zip(&batch.weights).map(|(&logprob, &weight)| f64::from(logprob) * f64::from(weight)).sum()
+    logprobs
+        .iter()
+        .zip(&batch.weights)
+        .map(|(&logprob, &weight)| f64::from(logprob) * f64::from(weight))
+        .sum()
 }
 
 /// The log-probability of every target in a batch.

@@ -18,13 +18,31 @@ const HOME: &str = "ONTOGENY_TEST_RESUME_HOME";
 fn prepare(home: &Path) -> (Store, Artifact, Artifact) {
     let documents = home.join("documents");
     std::fs::create_dir_all(&documents).expect("a temporary folder");
-    let words = ["reef", "diver", "turtle", "boat", "mask", "current", "regulator", "coral", "the", "a", "by", "and"];
+    let words = [
+        "reef",
+        "diver",
+        "turtle",
+        "boat",
+        "mask",
+        "current",
+        "regulator",
+        "coral",
+        "the",
+        "a",
+        "by",
+        "and",
+    ];
     let mut rng = Seed(5).rng();
     let mut lines = String::new();
     for _ in 0..300 {
         let length = rng.random_range(12..60);
-        let text: Vec<&str> = (0..length).map(|_| words[rng.random_range(0..words.len())]).collect();
-        lines.push_str(&format!("{{\"text\": \"The story: {}.\"}}\n", text.join(" ")));
+        let text: Vec<&str> = (0..length)
+            .map(|_| words[rng.random_range(0..words.len())])
+            .collect();
+        lines.push_str(&format!(
+            "{{\"text\": \"The story: {}.\"}}\n",
+            text.join(" ")
+        ));
     }
     let file = documents.join("stories.jsonl");
     if !file.exists() {
@@ -34,18 +52,44 @@ fn prepare(home: &Path) -> (Store, Artifact, Artifact) {
     let silent = Progress::silent();
     let config: curate::Config = curate::Config::default();
     let corpus = curate::run(&config, &[documents], &store, &silent).expect("plain documents");
-    let vocabulary = TrainConfig { vocab_size: 290, min_frequency: 1 };
+    let vocabulary = TrainConfig {
+        vocab_size: 290,
+        min_frequency: 1,
+    };
     let tokenizer = train_tokenizer(&vocabulary, &corpus, &store, &silent).expect("enough text");
-    let shards = shards::run(&shards::Config::default(), &corpus, &tokenizer, &store, &silent).expect("tokens");
+    let shards = shards::run(
+        &shards::Config::default(),
+        &corpus,
+        &tokenizer,
+        &store,
+        &silent,
+    )
+    .expect("tokens");
     (store, tokenizer, shards)
 }
 
 fn train(home: &Path) -> Artifact {
     let (store, tokenizer, shards) = prepare(home);
-    let config = Config { tokens: 4 * 32 * 150, batch_size: 2, accumulation: 2, checkpoint_steps: 4, ..Config::default() };
-    let model = Preset { depth: 1, context: 32, ..Preset::default() };
+    let config = Config {
+        tokens: 4 * 32 * 150,
+        batch_size: 2,
+        accumulation: 2,
+        checkpoint_steps: 4,
+        ..Config::default()
+    };
+    let model = Preset {
+        depth: 1,
+        context: 32,
+        ..Preset::default()
+    };
     let device = Device::flex();
-    let inputs = Inputs { shards: &shards, tokenizer: &tokenizer, model: &model, base: None, device: &device };
+    let inputs = Inputs {
+        shards: &shards,
+        tokenizer: &tokenizer,
+        model: &model,
+        base: None,
+        device: &device,
+    };
     pretrain::run(&config, inputs, &store, &Progress::silent()).expect("a small run")
 }
 
@@ -69,12 +113,20 @@ fn start_child(home: &Path) -> Child {
 
 #[test]
 fn ten_kills_change_nothing() {
-    let homes = [tempfile::tempdir().expect("temporary"), tempfile::tempdir().expect("temporary")];
+    let homes = [
+        tempfile::tempdir().expect("temporary"),
+        tempfile::tempdir().expect("temporary"),
+    ];
     let expected = train(homes[0].path());
     let home = homes[1].path();
     prepare(home);
     let start = Instant::now();
-    assert!(start_child(homes[0].path()).wait().expect("it ran").success());
+    assert!(
+        start_child(homes[0].path())
+            .wait()
+            .expect("it ran")
+            .success()
+    );
     let overhead = start.elapsed();
 
     let mut rng = Seed(11).rng();
@@ -93,11 +145,22 @@ fn ten_kills_change_nothing() {
         interrupted_mid_run |= checkpoint_exists(home);
     }
     let resumed = train(home);
-    assert!(interrupted_mid_run && killed >= 3, "the kills came too late to mean anything ({killed})");
-    assert_eq!(resumed.id, expected.id, "parameters, curve, samples and all");
+    assert!(
+        interrupted_mid_run && killed >= 3,
+        "the kills came too late to mean anything ({killed})"
+    );
+    assert_eq!(
+        resumed.id, expected.id,
+        "parameters, curve, samples and all"
+    );
 }
 
 fn checkpoint_exists(home: &Path) -> bool {
     let work = std::fs::read_dir(home.join("work")).expect("the store's work folder");
-    work.flatten().any(|folder| folder.path().join("scratch/checkpoint.safetensors").exists())
+    work.flatten().any(|folder| {
+        folder
+            .path()
+            .join("scratch/checkpoint.safetensors")
+            .exists()
+    })
 }

@@ -51,7 +51,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             text_fields: vec!["text".to_owned(), "content".to_owned()],
-            max_document_bytes: 256 << 10,
+            max_document_bytes: 16 << 10,
             max_error_fraction: 0.01,
             min_errors: 3,
             max_invalid_fraction: 0.05,

@@ -168,7 +168,7 @@ fn long_texts_are_cut_and_lose_nothing() {
             .collect()
     };
     let join = |some: &[&Document]| some.iter().map(|one| one.text.as_str()).collect::<String>();
-    assert!(documents.iter().all(|one| one.text.len() <= 256 << 10));
+    assert!(documents.iter().all(|one| one.text.len() <= 16 << 10));
     assert_eq!(join(&of("a.txt")), lines);
     assert!(
         of("a.txt")

@@ -28,6 +28,9 @@ pub(crate) struct Arguments {
     /// A file with one API key a line; only its bearers are answered
     #[arg(long, value_name = "FILE")]
     api_keys: Option<PathBuf>,
+    /// A web page's origin that may call the server from a browser, such as https://intranet.example; repeatable
+    #[arg(long, value_name = "URL")]
+    allow_origin: Vec<String>,
     /// Keep ratings, but not the text of requests and answers
     #[arg(long)]
     no_store_prompts: bool,
@@ -39,6 +42,7 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
         api_keys: arguments.api_keys.clone(),
         feedback: Some(serve::feedback::path(&context.home)),
         store_prompts: !arguments.no_store_prompts,
+        allowed_origins: arguments.allow_origin.clone(),
         ..serve::Config::default()
     };
     let mut names = arguments.models.clone();
