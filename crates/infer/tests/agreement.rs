@@ -17,11 +17,11 @@ fn engine() -> Engine {
         )
     });
     let train = TrainConfig {
-        vocab_size: 300,
+        vocab_size: 290,
         min_frequency: 1,
     };
     let tokenizer =
-        Tokenizer::train(texts, &train, &Progress::silent()).expect("the text supports 300 tokens");
+        Tokenizer::train(texts, &train, &Progress::silent()).expect("the text supports 290 tokens");
     let config = Config::from_depth(2, tokenizer.vocab_size(), 64);
     let decoder = Decoder::init(&config, Precision::F32, Seed(7), &Device::flex());
     Engine::start(LoadedModel {
@@ -42,7 +42,7 @@ fn request(length: usize, temperature: f32) -> Request {
             seed: length as u64,
             ..Sampling::default()
         },
-        stop_ids: vec![299],
+        stop_ids: vec![289],
         logprobs: Some(2),
         ..Request::default()
     }
