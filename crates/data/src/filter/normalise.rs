@@ -52,18 +52,28 @@ impl Normalise {
     }
 
     fn clean(&self, text: &str) -> String {
-        let composed: String = match is_nfc_quick(text.chars()) {
-            IsNormalized::Yes => text.to_owned(),
-            _ => text.nfc().collect(),
-        };
-        let text = composed
+        let visible: String = text
             .replace("\r\n", "\n")
-            .replace(['\r', '\u{2028}', '\u{2029}', '\u{85}'], "\n");
+            .replace(['\r', '\u{2028}', '\u{2029}', '\u{85}'], "\n")
+            .chars()
+            .filter_map(|character| {
+                if character == '\n' {
+                    Some('\n')
+                } else {
+                    visible(character)
+                }
+            })
+            .collect();
+        // After that, since a character that goes may have stood between two that compose.
+        let text: String = match is_nfc_quick(visible.chars()) {
+            IsNormalized::Yes => visible,
+            _ => visible.nfc().collect(),
+        };
         let mut out = String::with_capacity(text.len());
         let mut blank = 0;
         for line in text.split('\n') {
             let start = out.len();
-            out.extend(line.chars().filter_map(visible));
+            out.push_str(line);
             out.truncate(out.trim_end_matches([' ', '\t']).len().max(start));
             blank = if out.len() == start { blank + 1 } else { 0 };
             if blank <= self.config.max_blank_lines {
