@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use artifact::{Artifact, Progress, Seed, Store};
 use data::{curate, shards, train_tokenizer};
@@ -71,7 +71,7 @@ fn prepare(home: &Path) -> (Store, Artifact, Artifact) {
 fn train(home: &Path) -> Artifact {
     let (store, tokenizer, shards) = prepare(home);
     let config = Config {
-        tokens: 4 * 32 * 150,
+        tokens: 4 * 32 * 900,
         batch_size: 2,
         accumulation: 2,
         checkpoint_steps: 4,
@@ -134,33 +134,45 @@ fn ten_kills_change_nothing() {
     let mut interrupted_mid_run = false;
     while killed < 10 {
         let mut child = start_child(home);
-        std::thread::sleep(overhead + Duration::from_millis(rng.random_range(0..60)));
-        if child.try_wait().expect("it runs").is_none() {
-            child.kill().expect("it runs");
-            child.wait().expect("it is dead");
-            killed += 1;
+        // Some while it starts, some behind a new checkpoint: no load makes the run end too early.
+        if killed % 3 == 0 {
+            std::thread::sleep(
+                overhead
+                    .min(Duration::from_millis(200))
+                    .mul_f64(rng.random()),
+            );
         } else {
-            break;
+            let before = saved_at(home);
+            while saved_at(home) == before && child.try_wait().expect("it runs").is_none() {
+                std::thread::yield_now();
+            }
+            std::thread::sleep(Duration::from_millis(rng.random_range(0..20)));
         }
-        interrupted_mid_run |= checkpoint_exists(home);
+        let running = child.try_wait().expect("it runs").is_none();
+        assert!(
+            running,
+            "the run ended after {killed} kills: too short a run to mean anything"
+        );
+        child.kill().expect("it runs");
+        child.wait().expect("it is dead");
+        killed += 1;
+        interrupted_mid_run |= saved_at(home).is_some();
     }
     let resumed = train(home);
-    assert!(
-        interrupted_mid_run && killed >= 3,
-        "the kills came too late to mean anything ({killed})"
-    );
+    assert!(interrupted_mid_run, "no kill left a checkpoint behind");
     assert_eq!(
         resumed.id, expected.id,
         "parameters, curve, samples and all"
     );
 }
 
-fn checkpoint_exists(home: &Path) -> bool {
+/// When the last checkpoint was written, where there is one.
+fn saved_at(home: &Path) -> Option<SystemTime> {
     let work = std::fs::read_dir(home.join("work")).expect("the store's work folder");
-    work.flatten().any(|folder| {
-        folder
-            .path()
-            .join("scratch/checkpoint.safetensors")
-            .exists()
-    })
+    let checkpoints = work
+        .flatten()
+        .map(|folder| folder.path().join("scratch/checkpoint.safetensors"));
+    checkpoints
+        .filter_map(|path| path.metadata().and_then(|file| file.modified()).ok())
+        .max()
 }
