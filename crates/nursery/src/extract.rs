@@ -125,7 +125,10 @@ pub(crate) fn list(things: &[Thing], fields: &[Field], d: &mut Dice) -> String {
             &|t| format!("- {}: {}", t.name, phrases(t).join(", ")),
             "\n",
         ),
-        1 => lines(&|t| format!("{} ({})", t.name, phrases(t).join("; ")), "\n"),
+        1 => lines(
+            &|t| format!("* {} ({})", t.name, phrases(t).join("; ")),
+            "\n",
+        ),
         2 => lines(&|t| sentence(t, fields), " "),
         3 => lines(
             &|t| format!("| {} | {} |", t.name, phrases(t).join(" | ")),
@@ -137,7 +140,7 @@ pub(crate) fn list(things: &[Thing], fields: &[Field], d: &mut Dice) -> String {
                     .iter()
                     .map(|f| format!("{} {}", f.noun(), f.value(t)))
                     .collect();
-                format!("{} = {}", t.name, parts.join(", "))
+                format!("+ {} = {}", t.name, parts.join(", "))
             },
             "\n",
         ),
@@ -156,14 +159,14 @@ pub(crate) fn list(things: &[Thing], fields: &[Field], d: &mut Dice) -> String {
             let head: Vec<&str> = fields.iter().map(|f| f.noun()).collect();
             let row = |t: &Thing| {
                 let cells: Vec<String> = fields.iter().map(|f| f.value(t)).collect();
-                format!("{}, {}", t.name, cells.join(", "))
+                format!("| {} | {} |", t.name, cells.join(" | "))
             };
-            format!("name, {}\n{}", head.join(", "), lines(&row, "\n"))
+            format!("| name | {} |\n{}", head.join(" | "), lines(&row, "\n"))
         }
     }
 }
 
-/// "The Thalor Drift 7 costs €45, is rated 4.3 and comes in teal."
+/// "The Thalor Drift costs €45, is rated 4.3 and comes in teal."
 pub(crate) fn sentence(t: &Thing, fields: &[Field]) -> String {
     let clauses: Vec<String> = fields.iter().map(|f| f.clause(t)).collect();
     capitalised(&format!("{} {}.", t.the(), and_list(&clauses)))

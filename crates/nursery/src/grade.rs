@@ -138,6 +138,6 @@ mod tests {
         assert!(is_refusal(
             "Sorry,  that is NOT in the  information I have!"
         ));
-        assert!(!is_refusal("The price of the Thalor Drift 7 is €45."));
+        assert!(!is_refusal("The price of the Thalor Drift is €45."));
     }
 }

@@ -1,28 +1,4 @@
-//! The single words of the world. Every word here may occur in training; only combinations are held out.
-
-pub(crate) const BRANDS: &[&str] = &[
-    "Thalor",
-    "Selkie",
-    "Brinewell",
-    "Corvane",
-    "Ondara",
-    "Kelpen",
-    "Nereo",
-    "Tidemark",
-    "Halcyra",
-    "Oskarn",
-    "Lumara",
-    "Varuna",
-    "Fathomly",
-    "Quillon",
-];
-pub(crate) const SERIES: &[&str] = &[
-    "Drift", "Pulse", "Ridge", "Ember", "Comet", "Lagoon", "Orbit", "Harbor", "Falcon", "Prism",
-    "Summit", "Breeze", "Anchor", "Vector", "Saffron", "Willow", "Glacier", "Meteor", "Canyon",
-    "Spark",
-];
-/// One-digit model numbers keep names short and apart from prices.
-pub(crate) const NUMBERS: &[&str] = &["2", "3", "4", "5", "6", "7", "8", "9"];
+//! The words of the world that are no part of a name.
 
 /// Kinds of things on sale with three-digit prices, as singular nouns, so that "2 fins" never has to be said.
 pub(crate) const DEAR_KINDS: &[&str] = &[
@@ -118,77 +94,6 @@ pub(crate) const USES: &[(&str, &[&str])] = &[
     ),
 ];
 
-pub(crate) const FIRST_NAMES: &[&str] = &[
-    "Mara", "Jonas", "Amina", "Pieter", "Lucia", "Tomas", "Yuki", "Noor", "Elias", "Freya", "Kofi",
-    "Ines", "Bruno", "Sanne", "Ravi", "Greta", "Milo", "Zofia", "Oscar", "Leila",
-];
-pub(crate) const LAST_NAMES: &[&str] = &[
-    "Lindqvist",
-    "Okafor",
-    "Bakker",
-    "Moreau",
-    "Santos",
-    "Tanaka",
-    "Haddad",
-    "Novak",
-    "Berg",
-    "Castellano",
-    "Dunne",
-    "Petrov",
-    "Visser",
-    "Marsh",
-    "Kaya",
-    "Fontaine",
-    "Olsen",
-    "Rossi",
-    "Mensah",
-    "Weber",
-];
-
-pub(crate) const SITE_FIRST: &[&str] = &[
-    "Turtle", "Lantern", "Coral", "Manta", "Pirate", "Whale", "Octopus", "Amber", "Ghost",
-    "Mermaid", "Parrot", "Sunken", "Crystal", "Thunder",
-];
-pub(crate) const SITE_SECOND: &[&str] = &[
-    "Wall", "Pinnacle", "Garden", "Arch", "Reef", "Bay", "Wreck", "Channel",
-];
-
-pub(crate) const SPECIES_FIRST: &[&str] = &[
-    "velvet",
-    "banded",
-    "painted",
-    "crowned",
-    "dusky",
-    "pearl",
-    "ribbon",
-    "starry",
-    "copper",
-    "zebra",
-    "whiskered",
-    "saddled",
-    "ghostly",
-    "marbled",
-    "spotted",
-    "golden",
-];
-pub(crate) const SPECIES_SECOND: &[&str] = &[
-    "goby",
-    "blenny",
-    "wrasse",
-    "snapper",
-    "ray",
-    "eel",
-    "shrimp",
-    "crab",
-    "octopus",
-    "turtle",
-    "slug",
-    "seahorse",
-    "grouper",
-    "parrotfish",
-    "lobster",
-    "cuttlefish",
-];
 pub(crate) const SEASONS: &[&str] = &["spring", "summer", "autumn", "winter"];
 pub(crate) const FOODS: &[&str] = &[
     "plankton",
@@ -210,22 +115,6 @@ pub(crate) const HABITS: &[&str] = &[
     "digs long tunnels",
     "drifts with the current",
     "changes colour quickly",
-];
-
-pub(crate) const COURSE_FIRST: &[&str] = &[
-    "Night",
-    "Naturalist",
-    "Current",
-    "Photo",
-    "Rescue",
-    "Deep",
-    "Ice",
-    "Cave",
-    "Search",
-    "Buoyancy",
-];
-pub(crate) const COURSE_SECOND: &[&str] = &[
-    "Basics", "Explorer", "Guide", "Master", "Weekend", "Workshop",
 ];
 
 pub(crate) const WEEKDAYS: &[&str] = &[

@@ -4,7 +4,7 @@
 //! better and worse answers. Values are drawn per document, so answers must be read from the text at hand; combinations
 //! of names are divided by hash, so that held-out questions are about things no training row mentions.
 //!
-//! - `lexicon`, `world`, `policies`, `splits`: what exists and on which side of the split
+//! - `lexicon`, `names`, `world`, `policies`, `splits`: what exists and on which side of the split
 //! - `extract`, `grammar`, `dice`: how it is shown and varied
 //! - `text/`: documents; `defects/`: what is wrong with some of them
 //! - `instructions/`: one file per kind of question; `grade`: what counts as right; `preferences`
@@ -17,6 +17,7 @@ mod grade;
 mod grammar;
 mod instructions;
 mod lexicon;
+mod names;
 mod policies;
 mod preferences;
 mod render;

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::defects::{self, Defect};
 use crate::dice::{Dice, stable_hash};
-use crate::instructions::{self, Example, Kind, SHARES};
+use crate::instructions::{self, CONVERSATIONS, Example, Kind, SHARES, conversation};
 use crate::preferences::{self, Pair};
 use crate::splits::Split;
 use crate::{Error, World};
@@ -181,15 +181,15 @@ fn questions(
     let mut seen = HashSet::new();
     for index in 0..world.instructions {
         let mut d = Dice::new(world.seed, "instruction", index);
-        let kind = d.weighted(&SHARES);
-        let row = fresh(
-            kind,
-            Split::Training,
-            format!("train-{index:06}"),
-            &mut seen,
-            &mut d,
-        );
-        *summary.instructions.entry(kind).or_default() += 1;
+        let id = format!("train-{index:06}");
+        let kind = (!d.chance(CONVERSATIONS)).then(|| d.weighted(&SHARES));
+        let row = fresh(&mut seen, || match kind {
+            Some(kind) => {
+                instructions::draw(kind, Split::Training, &mut d).into_example(id.clone(), &mut d)
+            }
+            None => conversation::draw(Split::Training, &mut d).into_example(id.clone(), &mut d),
+        });
+        *summary.instructions.entry(row.kind).or_default() += 1;
         rows.push(&row)?;
         count.row()?;
     }
@@ -200,13 +200,10 @@ fn questions(
             let label = format!("held-out {kind:?}");
             let mut d = Dice::new(world.seed, &label, index);
             let number = kind as u64 * world.held_out + index;
-            let row = fresh(
-                kind,
-                Split::HeldOut,
-                format!("held-{number:06}"),
-                &mut seen,
-                &mut d,
-            );
+            let id = format!("held-{number:06}");
+            let row = fresh(&mut seen, || {
+                instructions::draw(kind, Split::HeldOut, &mut d).into_example(id.clone(), &mut d)
+            });
             *summary.held_out.entry(kind).or_default() += 1;
             rows.push(&row)?;
             count.row()?;
@@ -216,13 +213,13 @@ fn questions(
 }
 
 /// A question whose prompt has not been asked before; after many tries (a tiny split) a repeated one.
-fn fresh(kind: Kind, split: Split, id: String, seen: &mut HashSet<u64>, d: &mut Dice) -> Example {
-    let mut example = instructions::draw(kind, split, d).into_example(id.clone(), d);
+fn fresh(seen: &mut HashSet<u64>, mut draw: impl FnMut() -> Example) -> Example {
+    let mut example = draw();
     for _ in 0..50 {
         if seen.insert(stable_hash(0, example.question())) {
             break;
         }
-        example = instructions::draw(kind, split, d).into_example(id.clone(), d);
+        example = draw();
     }
     example
 }

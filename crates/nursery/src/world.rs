@@ -3,6 +3,7 @@
 
 use crate::dice::Dice;
 use crate::lexicon::*;
+use crate::names::*;
 use crate::splits::{Split, split_of};
 
 /// The classes of entities a list may hold.
@@ -38,7 +39,7 @@ pub(crate) enum Field {
 #[derive(Clone, Debug)]
 pub(crate) struct Thing {
     pub class: Class,
-    /// "Thalor Drift 7", without article.
+    /// "Thalor Drift", without article.
     pub name: String,
     /// The word that tells it from the others in a list: series, first word of a site, and so on.
     pub key: &'static str,
@@ -93,7 +94,7 @@ impl Class {
 }
 
 impl Field {
-    /// The noun used in questions and answers: "the price of the Thalor Drift 7".
+    /// The noun used in questions and answers: "the price of the Thalor Drift".
     pub(crate) fn noun(self) -> &'static str {
         match self {
             Field::Kind => "type",
@@ -202,7 +203,7 @@ pub(crate) fn article(noun: &str) -> &'static str {
 }
 
 impl Thing {
-    /// "the Thalor Drift 7", "Turtle Wall", "the velvet goby", "the Night Explorer course".
+    /// "the Thalor Drift", "Turtle Wall", "the velvet goby", "the Night Explorer course".
     pub(crate) fn the(&self) -> String {
         match self.class {
             Class::Site => self.name.clone(),
@@ -251,10 +252,7 @@ fn name(class: Class, split: Split, d: &mut Dice) -> (String, &'static str) {
         let (name, key) = match class {
             Class::Product => {
                 let series = d.pick(SERIES);
-                (
-                    format!("{} {series} {}", d.pick(BRANDS), d.pick(NUMBERS)),
-                    series,
-                )
+                (format!("{} {series}", d.pick(BRANDS)), series)
             }
             Class::Site => two(SITE_FIRST, SITE_SECOND, d),
             Class::Species => two(SPECIES_FIRST, SPECIES_SECOND, d),
@@ -295,12 +293,8 @@ pub(crate) fn date(d: &mut Dice) -> String {
 #[must_use]
 pub fn names(split: Split) -> Vec<String> {
     let mut all = Vec::new();
-    for b in BRANDS {
-        for s in SERIES {
-            all.extend(NUMBERS.iter().map(|n| format!("{b} {s} {n}")));
-        }
-    }
     for (firsts, seconds) in [
+        (BRANDS, SERIES),
         (SITE_FIRST, SITE_SECOND),
         (SPECIES_FIRST, SPECIES_SECOND),
         (COURSE_FIRST, COURSE_SECOND),

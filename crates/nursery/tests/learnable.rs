@@ -7,22 +7,32 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use nursery::{Example, Kind, grade};
 use rendered::ROWS;
 
+/// The answer to [`Example::question`], which opens the conversation.
+fn first_answer(e: &Example) -> &str {
+    let first = e.messages.iter().find(|m| m.role == "assistant");
+    first.map_or("", |m| &m.content)
+}
+
 #[test]
 fn examples_are_short() {
     let r = &*ROWS;
     let mut total = 0;
     for e in r.training.iter().chain(&r.held_out) {
-        let words: usize = e
-            .messages
-            .iter()
-            .map(|m| m.content.split_whitespace().count())
-            .sum();
-        assert!((8..=110).contains(&words), "{words} words: {e:#?}");
-        assert!(e.answer().split_whitespace().count() <= 30, "{e:#?}");
-        total += words;
+        let (mut asked, mut answered) = (0, 0);
+        for m in &e.messages {
+            let words = m.content.split_whitespace().count();
+            if m.role == "assistant" {
+                assert!(words <= 30, "{e:#?}");
+                answered += words;
+            } else {
+                asked += words;
+            }
+        }
+        assert!((8..=150).contains(&asked), "{asked} words: {e:#?}");
+        total += asked + answered;
     }
     let mean = total / (r.training.len() + r.held_out.len());
-    assert!((30..=70).contains(&mean), "{mean}");
+    assert!((30..=100).contains(&mean), "{mean}");
 }
 
 #[test]
@@ -30,7 +40,7 @@ fn one_prompt_has_one_answer() {
     let r = &*ROWS;
     let mut seen: HashMap<&str, &str> = HashMap::new();
     for e in r.training.iter().chain(&r.held_out) {
-        if let Some(other) = seen.insert(e.question(), e.answer()) {
+        if let Some(other) = seen.insert(e.question(), first_answer(e)) {
             panic!("asked twice: {} {other}", e.question());
         }
     }
@@ -50,7 +60,7 @@ fn shares_of_the_kinds() {
     assert!((12..=18).contains(&refused), "{refused}%");
     for kind in Kind::ALL {
         assert!(
-            r.training.iter().filter(|e| e.kind == kind).count() > 250,
+            r.training.iter().filter(|e| e.kind == kind).count() > 150,
             "{kind:?}"
         );
         assert_eq!(
@@ -85,7 +95,7 @@ fn tables_cannot_pass() {
     let exact: HashMap<&str, &str> = r
         .training
         .iter()
-        .map(|e| (e.question(), e.answer()))
+        .map(|e| (e.question(), first_answer(e)))
         .collect();
     let right = r
         .held_out
@@ -122,7 +132,7 @@ fn tables_cannot_pass() {
         let best = (0..bags.len())
             .max_by_key(|i| near(&bags[*i]))
             .expect("there are examples");
-        r.training[best].answer()
+        first_answer(&r.training[best])
     };
     let right = r.held_out.iter().filter(|e| grade(e, nearest(e))).count();
     assert!(share(right) < 30, "nearest question: {}%", share(right));

@@ -32,7 +32,7 @@ fn shuffled(text: &str, d: &mut Dice) -> String {
         .filter(|w| {
             !w.is_empty()
                 && w.chars().all(|c| c.is_ascii_lowercase())
-                && !crate::lexicon::SPECIES_SECOND.contains(w)
+                && !crate::names::SPECIES_SECOND.contains(w)
         })
         .collect();
     words.extend([

@@ -2,7 +2,7 @@
 
 use crate::dice::Dice;
 use crate::grammar::one_of;
-use crate::lexicon::{FIRST_NAMES, LAST_NAMES};
+use crate::names::{FIRST_NAMES, LAST_NAMES};
 
 /// The text with one to three such data in a sentence of their own, and the data.
 pub(crate) fn add(text: &str, d: &mut Dice) -> (String, Vec<String>) {

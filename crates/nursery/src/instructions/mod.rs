@@ -8,6 +8,7 @@
 pub(crate) mod arithmetic;
 pub(crate) mod classification;
 pub(crate) mod comparison;
+pub(crate) mod conversation;
 pub(crate) mod extraction;
 pub(crate) mod lookup;
 pub(crate) mod policy;
@@ -158,17 +159,20 @@ pub(crate) fn draw(kind: Kind, split: Split, d: &mut Dice) -> Asked {
     }
 }
 
-/// How often each kind is drawn for the training file, in percent.
+/// Share of the training file's rows that ask several questions about one context.
+pub(crate) const CONVERSATIONS: f64 = 0.6;
+
+/// How often each kind is drawn for the other rows of the training file, in percent.
 pub(crate) const SHARES: [(Kind, u32); 9] = [
-    (Kind::Lookup, 20),
-    (Kind::Comparison, 15),
-    (Kind::Arithmetic, 14),
-    (Kind::Classification, 7),
-    (Kind::Extraction, 7),
-    (Kind::Rewrite, 7),
-    (Kind::Summary, 6),
-    (Kind::Recommendation, 9),
-    (Kind::Unanswerable, 15),
+    (Kind::Lookup, 10),
+    (Kind::Comparison, 13),
+    (Kind::Arithmetic, 13),
+    (Kind::Classification, 12),
+    (Kind::Extraction, 14),
+    (Kind::Rewrite, 14),
+    (Kind::Summary, 5),
+    (Kind::Recommendation, 7),
+    (Kind::Unanswerable, 12),
 ];
 
 const SYSTEM: &[&str] = &[

@@ -3,7 +3,8 @@
 use crate::dice::Dice;
 use crate::extract::{Extract, Wish, list, sentence};
 use crate::grammar::{capitalised, one_of};
-use crate::lexicon::{BRANDS, MONTHS, USES};
+use crate::lexicon::{MONTHS, USES};
+use crate::names::BRANDS;
 use crate::splits::Split;
 use crate::world::{Class, Field, Thing, article, person};
 
