@@ -5,6 +5,7 @@ use std::path::Path;
 
 use artifact::{Artifact, Key, Progress, Seed, Store};
 use eval::{Config, Error, Evaluation, Inputs, Metric};
+use models::InitialWeights;
 use models::decoder::{Config as Shape, Decoder};
 use rand::RngExt;
 use serde_json::json;
@@ -83,7 +84,13 @@ fn model(store: &Store, tokenizer: &Tokenizer, seed: u64, device: &Device) -> Ar
     let mut shape = Shape::from_depth(1, tokenizer.vocab_size(), 64);
     shape.num_hidden_layers = 2;
     shape.initializer_range = 0.2;
-    let decoder = Decoder::init(&shape, Precision::F32, Seed(seed), device);
+    let decoder = Decoder::init(
+        &shape,
+        InitialWeights::Normal,
+        Precision::F32,
+        Seed(seed),
+        device,
+    );
     let draft = store
         .begin(Key::new("model", &json!({ "seed": seed })))
         .unwrap();

@@ -41,7 +41,13 @@ pub fn model_name(folder: &Path) -> String {
 }
 
 fn near_misses(store: &Store, wanted: &str) -> Result<String> {
-    let mut names: Vec<String> = store.refs()?.into_iter().map(|(name, _)| name).collect();
+    let is_model = |name: &String| {
+        store
+            .get(name)
+            .is_ok_and(|artifact| artifact.manifest.kind == "model")
+    };
+    let names = store.refs()?.into_iter().map(|(name, _)| name);
+    let mut names: Vec<String> = names.filter(is_model).collect();
     names.sort_by_key(|name| strsim::damerau_levenshtein(name, wanted));
     let close: Vec<_> = names
         .iter()

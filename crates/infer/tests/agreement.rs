@@ -4,6 +4,7 @@
 use artifact::{Progress, Seed};
 use hub::LoadedModel;
 use infer::{Engine, Error, FinishReason, Request, Sampling};
+use models::InitialWeights;
 use models::decoder::{Config, Decoder};
 use tensor::{Device, Precision};
 use tokenizer::{Tokenizer, TrainConfig};
@@ -23,7 +24,13 @@ fn engine() -> Engine {
     let tokenizer =
         Tokenizer::train(texts, &train, &Progress::silent()).expect("the text supports 290 tokens");
     let config = Config::from_depth(2, tokenizer.vocab_size(), 64);
-    let decoder = Decoder::init(&config, Precision::F32, Seed(7), &Device::flex());
+    let decoder = Decoder::init(
+        &config,
+        InitialWeights::Normal,
+        Precision::F32,
+        Seed(7),
+        &Device::flex(),
+    );
     Engine::start(LoadedModel {
         decoder,
         tokenizer,

@@ -6,7 +6,6 @@
 //! feed-forward block, `vocab` tokens.
 
 use artifact::Seed;
-use rand::RngExt;
 use serde::{Deserialize, Serialize};
 use tensor::lm_loss::Targets;
 use tensor::{
@@ -14,7 +13,7 @@ use tensor::{
     rms_norm, rope, swiglu,
 };
 
-use crate::{KvCache, Rows};
+use crate::{InitialWeights, KvCache, Rows, initial};
 
 /// The fields of a Hugging Face `config.json` for `LlamaForCausalLM`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -389,19 +388,17 @@ impl Decoder {
         })
     }
 
-    /// Random weights: normal with `initializer_range`, the two projections into the residual
-    /// stream narrower by √(2 · layers) (Radford et al. 2019), norms at one. Each tensor has a
-    /// stream of its own, so a shape's change leaves the others' values alone.
-    pub fn init(config: &Config, precision: Precision, seed: Seed, device: &Device) -> Self {
-        let residual = (2.0 * config.num_hidden_layers as f32).sqrt();
+    /// Random weights, norms at one.
+    pub fn init(
+        config: &Config,
+        weights: InitialWeights,
+        precision: Precision,
+        seed: Seed,
+        device: &Device,
+    ) -> Self {
+        let mut source = initial::Source::new(weights, config, seed);
         let built = Self::build(config, precision, device, |name, shape| {
-            let elements = shape.iter().product();
-            if shape.len() == 1 {
-                return Ok::<_, std::convert::Infallible>(vec![1.0; elements]);
-            }
-            let into_stream = name.contains("o_proj") || name.contains("down_proj");
-            let deviation = config.initializer_range / if into_stream { residual } else { 1.0 };
-            Ok(normal(elements, deviation, seed.derive(name)))
+            Ok::<_, std::convert::Infallible>(source.tensor(name, shape))
         });
         let Ok(decoder) = built;
         decoder
@@ -505,18 +502,4 @@ impl Block {
         let up = linear(h, self.up_proj.val(), precision); // [batch, seq, ffn]
         x + linear(swiglu(gate, up), self.down_proj.val(), precision) // [batch, seq, hidden]
     }
-}
-
-/// Normal variates by the polar method of Box and Muller.
-fn normal(count: usize, deviation: f32, seed: Seed) -> Vec<f32> {
-    let mut rng = seed.rng();
-    let mut values = Vec::with_capacity(count + 1);
-    while values.len() < count {
-        let (u, v): (f64, f64) = (1.0 - rng.random::<f64>(), rng.random());
-        let radius = (-2.0 * u.ln()).sqrt() * f64::from(deviation);
-        let angle = std::f64::consts::TAU * v;
-        values.extend([(radius * angle.cos()) as f32, (radius * angle.sin()) as f32]);
-    }
-    values.truncate(count);
-    values
 }

@@ -3,7 +3,7 @@
 use artifact::Seed;
 use models::decoder::{Config, Decoder, Preset};
 use models::kv_cache::{SlotCache, TensorCache};
-use models::{KvCache, Rows};
+use models::{InitialWeights, KvCache, Rows};
 use tensor::burn::module::{ModuleVisitor, Param};
 use tensor::{Device, Int, Module, Precision, SlotRow, Tensor, TensorData};
 
@@ -17,7 +17,13 @@ fn config() -> Config {
 }
 
 fn decoder(precision: Precision) -> Decoder {
-    Decoder::init(&config(), precision, Seed(3), &Device::flex())
+    Decoder::init(
+        &config(),
+        InitialWeights::Normal,
+        precision,
+        Seed(3),
+        &Device::flex(),
+    )
 }
 
 fn ids(count: usize, seed: usize) -> Vec<u32> {
@@ -58,7 +64,13 @@ fn tensors_are_listed_in_the_order_of_visiting() {
             tie_word_embeddings,
             ..config()
         };
-        let decoder = Decoder::init(&config, Precision::F32, Seed(1), &Device::flex());
+        let decoder = Decoder::init(
+            &config,
+            InitialWeights::Normal,
+            Precision::F32,
+            Seed(1),
+            &Device::flex(),
+        );
         let mut shapes = Shapes(Vec::new());
         decoder.visit(&mut shapes);
         assert_eq!(

@@ -124,4 +124,33 @@ mod tests {
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
     }
+
+    #[test]
+    fn a_text_may_begin_with_a_hyphen() {
+        let parse =
+            |words: &[&str]| Cli::try_parse_from(words).map(|cli| (cli.global, cli.command));
+        let words = ["ontogeny", "tokenizer", "encode", "file", "- x", "--json"];
+        for (words, expected) in [
+            (&words[..], Some("- x")),
+            (&[&words[..4], &words[5..]].concat(), None),
+        ] {
+            let (global, command) = parse(words).expect("it parses");
+            assert!(global.json);
+            let Command::Tokenizer(tokenizer::Command::Encode { text, .. }) = command else {
+                panic!("parsed as {command:?}");
+            };
+            assert_eq!(text.as_deref(), expected);
+        }
+        let words = [
+            "ontogeny",
+            "generate",
+            "model",
+            "- a list:",
+            "--max-tokens",
+            "3",
+            "--quiet",
+        ];
+        let (global, _) = parse(&words).expect("it parses");
+        assert!(global.quiet);
+    }
 }

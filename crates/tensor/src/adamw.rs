@@ -154,8 +154,8 @@ mod tests {
         let values = |tensors: [Tensor<2>; 3]| tensors.map(flex::to_vec).to_vec();
         agree(
             1e-5,
-            values(adamw(hyper, gradient(), inputs())),
-            values(portable(hyper, gradient(), inputs())),
+            || values(adamw(hyper, gradient(), inputs())),
+            || values(portable(hyper, gradient(), inputs())),
         );
     }
 }

@@ -237,8 +237,8 @@ mod tests {
         let scale = (head_dim as f32).powf(-0.5);
         agree(
             2e-5,
-            gradients3(inputs(), |q, k, v| attention(q, k, v, &ranges, scale)),
-            gradients3(inputs(), |q, k, v| portable(q, k, v, &ranges, scale)),
+            || gradients3(inputs(), |q, k, v| attention(q, k, v, &ranges, scale)),
+            || gradients3(inputs(), |q, k, v| portable(q, k, v, &ranges, scale)),
         );
     }
 

@@ -105,8 +105,8 @@ mod tests {
         };
         agree(
             1e-6,
-            gradients1(table(), |t| embedding(t, ids())),
-            gradients1(table(), |t| portable(t, ids())),
+            || gradients1(table(), |t| embedding(t, ids())),
+            || gradients1(table(), |t| portable(t, ids())),
         );
     }
 }

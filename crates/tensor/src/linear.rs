@@ -181,16 +181,20 @@ mod tests {
         for (rows, input, output) in [(1, 5, 3), (7, 33, 17), (64, 96, 130)] {
             agree(
                 1e-5,
-                gradients2(
-                    random([2, rows, input], 1),
-                    random([output, input], 2),
-                    |x, w| linear(x, w, Precision::F32),
-                ),
-                gradients2(
-                    random([2, rows, input], 1),
-                    random([output, input], 2),
-                    portable,
-                ),
+                || {
+                    gradients2(
+                        random([2, rows, input], 1),
+                        random([output, input], 2),
+                        |x, w| linear(x, w, Precision::F32),
+                    )
+                },
+                || {
+                    gradients2(
+                        random([2, rows, input], 1),
+                        random([output, input], 2),
+                        portable,
+                    )
+                },
             );
         }
     }

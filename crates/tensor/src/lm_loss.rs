@@ -233,10 +233,12 @@ mod tests {
             let inputs = || (random([rows, hidden], 1), random([vocab, hidden], 2));
             agree(
                 2e-5,
-                gradients2(inputs().0, inputs().1, |h, w| {
-                    lm_loss(h, w, &targets, Precision::F32)
-                }),
-                gradients2(inputs().0, inputs().1, |h, w| portable(h, w, &targets)),
+                || {
+                    gradients2(inputs().0, inputs().1, |h, w| {
+                        lm_loss(h, w, &targets, Precision::F32)
+                    })
+                },
+                || gradients2(inputs().0, inputs().1, |h, w| portable(h, w, &targets)),
             );
         }
     }

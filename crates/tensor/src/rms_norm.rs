@@ -104,8 +104,8 @@ mod tests {
             let inputs = || (random([2, rows, hidden], 1), random([hidden], 2));
             agree(
                 1e-5,
-                gradients2(inputs().0, inputs().1, |x, w| rms_norm(x, w, 1e-5)),
-                gradients2(inputs().0, inputs().1, |x, w| portable(x, w, 1e-5)),
+                || gradients2(inputs().0, inputs().1, |x, w| rms_norm(x, w, 1e-5)),
+                || gradients2(inputs().0, inputs().1, |x, w| portable(x, w, 1e-5)),
             );
         }
     }

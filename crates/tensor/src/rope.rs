@@ -109,8 +109,8 @@ mod tests {
             let x = || random([2, 7, 3, head_dim], 1);
             agree(
                 1e-5,
-                gradients1(x(), |x| rope(x, &positions, 10_000.0)),
-                gradients1(x(), |x| portable(x, &positions, 10_000.0)),
+                || gradients1(x(), |x| rope(x, &positions, 10_000.0)),
+                || gradients1(x(), |x| portable(x, &positions, 10_000.0)),
             );
         }
     }

@@ -92,8 +92,8 @@ mod tests {
         let inputs = || (random([3, 5, 37], 1) * 8.0, random([3, 5, 37], 2));
         agree(
             1e-5,
-            gradients2(inputs().0, inputs().1, swiglu),
-            gradients2(inputs().0, inputs().1, portable),
+            || gradients2(inputs().0, inputs().1, swiglu),
+            || gradients2(inputs().0, inputs().1, portable),
         );
     }
 }

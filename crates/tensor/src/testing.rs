@@ -1,10 +1,24 @@
 //! What the operations' tests share: random tensors, and values with gradients of both paths.
 
+use std::cell::RefCell;
+
 use burn::tensor::{Device, Tensor};
 
 use crate::flex::{from_vec, to_vec};
 
-/// Reproducible values in about [-1, 1] on the differentiable CPU device.
+thread_local! {
+    /// Where [`random`] puts its tensors; `None`: the CPU.
+    static DEVICE: RefCell<Option<Device>> = const { RefCell::new(None) };
+}
+
+/// Where the portable paths run: the CPU, or the device that `ONTOGENY_TEST_DEVICE` names.
+fn portable_device() -> Option<Device> {
+    let name = std::env::var("ONTOGENY_TEST_DEVICE").ok()?;
+    Some(crate::device::parse(&name).expect("ONTOGENY_TEST_DEVICE names a device of this build"))
+}
+
+/// Reproducible values in about [-1, 1] on the differentiable CPU device, or on the one where the
+/// portable path is being computed.
 pub(crate) fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let values = (0..shape.iter().product::<usize>())
@@ -15,7 +29,8 @@ pub(crate) fn random<const D: usize>(shape: [usize; D], seed: u64) -> Tensor<D> 
             ((state >> 40) as f32 / (1u64 << 24) as f32) * 2.0 - 1.0
         })
         .collect();
-    from_vec(values, shape, &Device::flex().autodiff())
+    let device = DEVICE.with_borrow(|d| d.clone().unwrap_or_else(Device::flex));
+    from_vec(values, shape, &device.autodiff())
 }
 
 /// A fixed projection to a scalar, so that every output element has its own upstream gradient.
@@ -68,10 +83,18 @@ pub(crate) fn gradients3<const A: usize, const D: usize>(
     found
 }
 
-/// Both paths agree within `tolerance`, relative to the largest value of each tensor. A tensor of
+/// What the CPU path and the portable path give agrees within `tolerance`, relative to the largest value of each tensor. A tensor of
 /// values near 0 counts as 0.01: a gradient that is exactly 0 in one order of sums is rounding
 /// error (3e-8 was seen) in another.
-pub(crate) fn agree(tolerance: f32, got: Vec<Vec<f32>>, expected: Vec<Vec<f32>>) {
+pub(crate) fn agree(
+    tolerance: f32,
+    cpu: impl FnOnce() -> Vec<Vec<f32>>,
+    portable: impl FnOnce() -> Vec<Vec<f32>>,
+) {
+    let got = cpu();
+    DEVICE.set(portable_device());
+    let expected = portable();
+    DEVICE.set(None);
     assert_eq!(got.len(), expected.len());
     for (which, (got, expected)) in got.iter().zip(&expected).enumerate() {
         assert_eq!(got.len(), expected.len(), "tensor {which}");

@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use artifact::Seed;
+use models::InitialWeights;
 use models::decoder::{self, Decoder};
 use serde::Serialize;
 use tensor::{Device, Precision};
@@ -68,7 +69,10 @@ pub fn calibrate(
     seconds: f64,
 ) -> Result<Calibration> {
     let trained = device.clone().autodiff();
-    let mut trainer = Trainer::new(Decoder::init(model, precision, Seed(0), &trained), trained);
+    let mut trainer = Trainer::new(
+        Decoder::init(model, InitialWeights::Normal, precision, Seed(0), &trained),
+        trained,
+    );
     let batch = batch(model, batch_size);
     let rate = Rate {
         peak: 1e-4,

@@ -5,6 +5,7 @@ use std::time::Instant;
 use artifact::{Artifact, Key, Progress, Seed, Store};
 use data::{Shards, Split};
 use hub::Products;
+use models::InitialWeights;
 use models::decoder::{self, Decoder, Preset};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -30,6 +31,8 @@ pub struct Config {
     pub batch_size: usize,
     /// Micro-batches whose gradients are summed for one step.
     pub accumulation: usize,
+    /// How a new model's weights are drawn: `normal`, or `induction`, which starts able to copy.
+    pub initial_weights: InitialWeights,
     /// Peak learning rate.
     pub learning_rate: f64,
     /// Share of the peak at the last step.
@@ -63,6 +66,7 @@ impl Default for Config {
             tokens_per_parameter: 20.0,
             batch_size: 16,
             accumulation: 1,
+            initial_weights: InitialWeights::Normal,
             learning_rate: 3e-3,
             final_learning_rate: 0.05,
             warmup: 0.05,
@@ -168,6 +172,7 @@ pub(crate) fn initial(config: &Config, inputs: &Inputs<'_>, vocab_size: usize) -
             let model = inputs.model.config(vocab_size)?;
             Ok(Decoder::init(
                 &model,
+                config.initial_weights,
                 config.precision.into(),
                 Seed(config.seed).derive("weights"),
                 &device,

@@ -21,6 +21,7 @@ pub(crate) struct Arguments {
     /// An artifact id or its unique prefix, a name, or a folder
     model: String,
     /// The text to continue; read from stdin when absent
+    #[arg(allow_hyphen_values = true)]
     prompt: Option<String>,
     /// Longest continuation, in tokens
     #[arg(long, default_value_t = 128, value_name = "N")]

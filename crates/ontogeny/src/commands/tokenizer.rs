@@ -41,6 +41,7 @@ pub(crate) enum Command {
         /// A tokenizer.json, or a folder with one
         file: PathBuf,
         /// The text; read from stdin when absent
+        #[arg(allow_hyphen_values = true)]
         text: Option<String>,
     },
     /// Token ids to text

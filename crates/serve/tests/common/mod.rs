@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 use artifact::{Progress, Seed};
 use hub::LoadedModel;
 use infer::Engine;
+use models::InitialWeights;
 use models::decoder::{Config, Decoder};
 use serde_json::Value;
 use serve::{Models, Server};
@@ -42,7 +43,13 @@ pub(crate) fn model(id: &str, context: usize) -> LoadedModel {
     let tokenizer = Tokenizer::train(texts, &train, &Progress::silent()).expect("a tokenizer");
     let config = Config::from_depth(2, tokenizer.vocab_size(), context);
     let device = tensor::device::parse("cpu").expect("the CPU");
-    let decoder = Decoder::init(&config, Precision::F32, Seed(7), &device);
+    let decoder = Decoder::init(
+        &config,
+        InitialWeights::Normal,
+        Precision::F32,
+        Seed(7),
+        &device,
+    );
     LoadedModel {
         decoder,
         tokenizer,
