@@ -56,12 +56,10 @@ pub(crate) struct Scheduler {
 impl Scheduler {
     pub(crate) fn new(model: LoadedModel, slots: usize) -> Self {
         let config = model.decoder.config();
-        let width = config.num_key_value_heads * config.head_dim;
         let cache = SlotCache::new(
             config.num_hidden_layers,
             slots,
             config.max_position_embeddings,
-            width,
         );
         Self {
             model,

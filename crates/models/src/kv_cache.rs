@@ -61,7 +61,7 @@ impl KvCache for TensorCache {
     }
 }
 
-/// Sequences of their own lengths on the CPU, each in a slot, written in place.
+/// Sequences of their own lengths, each in a slot, written in place.
 #[derive(Debug)]
 pub struct SlotCache {
     layers: Vec<KvSlots>,
@@ -70,11 +70,9 @@ pub struct SlotCache {
 
 impl SlotCache {
     /// Room for `slots` sequences of `capacity` tokens in each of `layers` layers.
-    pub fn new(layers: usize, slots: usize, capacity: usize, width: usize) -> Self {
+    pub fn new(layers: usize, slots: usize, capacity: usize) -> Self {
         Self {
-            layers: (0..layers)
-                .map(|_| KvSlots::new(slots, capacity, width))
-                .collect(),
+            layers: (0..layers).map(|_| KvSlots::new(slots, capacity)).collect(),
             rows: Vec::new(),
         }
     }

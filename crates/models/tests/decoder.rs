@@ -121,12 +121,7 @@ fn cached_decoding_equals_the_full_forward() {
         let decoder = decoder(precision);
         let expected = alone(&decoder, &row);
         for chunk in [1, 7, 41] {
-            let mut slots = SlotCache::new(
-                config.num_hidden_layers,
-                3,
-                64,
-                config.num_key_value_heads * config.head_dim,
-            );
+            let mut slots = SlotCache::new(config.num_hidden_layers, 3, 64);
             let mut growing = TensorCache::default();
             let (mut by_slots, mut by_growing) = (Vec::new(), Vec::new());
             for start in (0..row.len()).step_by(chunk) {
