@@ -34,7 +34,7 @@ const WRITTEN: f32 = 0.6;
 /// What a copying head writes, relative to a token's embedding.
 const COPIED: f32 = 0.35;
 /// Deviation of the usual noise on top, as a share of the usual deviation.
-const NOISE: f32 = 0.3;
+const NOISE: f32 = 0.1;
 
 /// Every tensor's values, asked by its Hugging Face name in any order; each has a stream of its own,
 /// so a shape's change leaves the others' values alone.
@@ -75,6 +75,9 @@ impl<'a> Source<'a> {
             let mut values = normal(elements, deviation, self.seed.derive("token vectors"));
             values.chunks_mut(shape[1]).for_each(|row| row[0] = 1.0);
             return values;
+        }
+        if self.kind == InitialWeights::Induction && name.contains("down_proj") {
+            return vec![0.0; elements];
         }
         let into_stream = name.contains("o_proj") || name.contains("down_proj");
         let deviation = range

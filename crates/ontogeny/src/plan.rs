@@ -18,9 +18,11 @@ use crate::refusal::{Exit, Refusal};
 const CALIBRATION_SECONDS: f64 = 2.0;
 /// A larger model is calibrated by a smaller one of its kind: its steps would take longer than the calibration.
 const CALIBRATED_PARAMETERS: usize = 12_000_000;
-/// Bytes of a document of the embedded world, of a question with its answer, of a prompt with one answer of its pair;
-/// the means over 2,000, 12,000 and 1,000 of them.
-const WORLD_BYTES: [f64; 3] = [486.0, 235.0, 242.0];
+/// Bytes of a document of the embedded world, of a conversation to learn from, of a held-out question with its answer,
+/// of a prompt with one answer of its pair; the means over 40,000, 60,000, 540 and 2,000 of them.
+const WORLD_BYTES: [f64; 4] = [580.0, 474.0, 223.0, 243.0];
+/// Messages of a conversation to learn from, likewise.
+const WORLD_TURNS: f64 = 5.5;
 /// The share of a JSON Lines file that is text to learn from, as in the embedded world.
 const TEXT_OF_JSON: f64 = 0.55;
 /// Kinds of questions of the embedded world.
@@ -184,7 +186,12 @@ fn at_depth(
 fn workload(recipe: &Recipe, model: &decoder::Config) -> Workload {
     let per_token = bytes_per_token(model.vocab_size);
     let worldly = recipe.sources.documents.is_empty();
-    let [document_bytes, question_bytes, pair_bytes] = WORLD_BYTES;
+    let [
+        document_bytes,
+        conversation_bytes,
+        question_bytes,
+        pair_bytes,
+    ] = WORLD_BYTES;
     let size = |path: &Path| size_of(path) as f64;
     let text = |path: &Path| TEXT_OF_JSON * size(path);
     let world = |count: u64, each: f64| if worldly { count as f64 * each } else { 0.0 };
@@ -194,10 +201,11 @@ fn workload(recipe: &Recipe, model: &decoder::Config) -> Workload {
         recipe.sources.documents.iter().map(|path| size(path)).sum()
     };
     let questions = match &recipe.sources.instructions {
-        Some(file) => (text(file) / per_token, text(file) / question_bytes),
+        Some(file) => (text(file) / per_token, text(file) / question_bytes, 2.0),
         None => (
-            world(recipe.world.instructions, question_bytes) / per_token,
+            world(recipe.world.instructions, conversation_bytes) / per_token,
             world(recipe.world.instructions, 1.0),
+            WORLD_TURNS,
         ),
     };
     let pairs = match &recipe.sources.preferences {
@@ -206,7 +214,8 @@ fn workload(recipe: &Recipe, model: &decoder::Config) -> Workload {
         None => 0.0,
     };
     let pair_tokens = 2.0 * (pair_bytes / per_token + TEMPLATE_TOKENS);
-    let finetune = (questions.0 + questions.1 * TEMPLATE_TOKENS) * recipe.finetune.epochs / PACKED;
+    let template_tokens = questions.1 * questions.2 / 2.0 * TEMPLATE_TOKENS;
+    let finetune = (questions.0 + template_tokens) * recipe.finetune.epochs / PACKED;
     let align = pairs * pair_tokens * recipe.align.epochs / PACKED;
 
     let question_tokens = question_bytes / per_token + TEMPLATE_TOKENS;

@@ -199,6 +199,9 @@ fn with(e: &Extract, m: &Measure, answerable: bool, d: &mut Dice) -> Option<Aske
         ],
     ));
     let reads = |t: &Thing| format!("{} {} {}", t.the(), m.verb, m.field.value(t));
+    let order = if va > vb { "more" } else { "less" };
+    let (read_a, read_b) = (m.field.value(&a), m.field.value(&b));
+    let order = format!("{read_a} is {order} than {read_b}");
     if !answerable {
         let tail = format!("{MISSING}, so I cannot compare them, sorry.");
         let answer = if first_missing {
@@ -206,7 +209,8 @@ fn with(e: &Extract, m: &Measure, answerable: bool, d: &mut Dice) -> Option<Aske
         } else {
             format!("{} and {y} is {tail}", reads(&a))
         };
-        let wrong = format!("{} and {}, so {x} {}.", reads(&a), reads(&b), m.verdict);
+        let both = format!("{} and {}", reads(&a), reads(&b));
+        let wrong = format!("{both}. {order}, so {x} {}.", m.verdict);
         return Some(Asked::refusal(
             e.text.clone(),
             question,
@@ -221,7 +225,7 @@ fn with(e: &Extract, m: &Measure, answerable: bool, d: &mut Dice) -> Option<Aske
     };
     let say = |w: &str| {
         capitalised(&format!(
-            "{} and {}, so {w} {}.",
+            "{} and {}. {order}, so {w} {}.",
             reads(&a),
             reads(&b),
             m.verdict

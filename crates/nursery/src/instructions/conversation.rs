@@ -46,7 +46,7 @@ impl Conversation {
 pub(crate) fn draw(split: Split, d: &mut Dice) -> Conversation {
     loop {
         let wanted = d.between(2, 6) as usize;
-        let drawn = if d.chance(0.12) {
+        let drawn = if d.chance(0.2) {
             Some(over_policy(split, wanted.min(4), d))
         } else {
             over_list(split, wanted, d)
@@ -91,8 +91,8 @@ pub(crate) fn over_list(split: Split, wanted: usize, d: &mut Dice) -> Option<Con
         }
         let answerable = !d.chance(0.18);
         let asked = match d.below(10) {
-            0..4 => lookup::ask(&e, answerable, d),
-            4..6 => comparison::ask(&e, answerable, d),
+            0..3 => lookup::ask(&e, answerable, d),
+            3..6 => comparison::ask(&e, answerable, d),
             6..8 => arithmetic::ask(&e, answerable, d),
             _ => recommendation::ask(&e, answerable, d),
         };

@@ -164,14 +164,14 @@ pub(crate) const CONVERSATIONS: f64 = 0.6;
 
 /// How often each kind is drawn for the other rows of the training file, in percent.
 pub(crate) const SHARES: [(Kind, u32); 9] = [
-    (Kind::Lookup, 10),
+    (Kind::Lookup, 7),
     (Kind::Comparison, 13),
     (Kind::Arithmetic, 13),
     (Kind::Classification, 12),
-    (Kind::Extraction, 14),
+    (Kind::Extraction, 12),
     (Kind::Rewrite, 14),
-    (Kind::Summary, 5),
-    (Kind::Recommendation, 7),
+    (Kind::Summary, 8),
+    (Kind::Recommendation, 9),
     (Kind::Unanswerable, 12),
 ];
 

@@ -67,7 +67,17 @@ pub(crate) fn ask(e: &Extract, answerable: bool, d: &mut Dice) -> Option<Asked> 
         d,
         &[("what", what), ("word", word), ("need", &capitalised(need))],
     ));
-    let say = |x: &str| format!("For {word} the best choice is {x}.");
+    // Item by item, whether it is for that, until one is: the answer shows what it rests on.
+    let mut read: Vec<String> = Vec::new();
+    for t in &e.things {
+        let suits = if t.used == used { "yes" } else { "no" };
+        read.push(format!("{} ({}) {suits}", t.name, USES[t.used].0));
+        if t.used == used {
+            break;
+        }
+    }
+    let read = read.join(", ");
+    let say = |x: &str| format!("For {word}: {read}. The best choice is {x}.");
     if !answerable {
         let answer = say(&format!("{MISSING}, sorry"));
         return Some(Asked::refusal(
@@ -81,7 +91,7 @@ pub(crate) fn ask(e: &Extract, answerable: bool, d: &mut Dice) -> Option<Asked> 
         .things
         .iter()
         .filter(|t| t.name != chosen.name)
-        .map(|t| t.name.clone())
+        .map(|t| format!("The best choice is {}", t.the()))
         .collect();
     let other = e.things.iter().find(|t| t.name != chosen.name);
     Some(Asked {
@@ -90,7 +100,7 @@ pub(crate) fn ask(e: &Extract, answerable: bool, d: &mut Dice) -> Option<Asked> 
         context: e.text.clone(),
         question,
         answer: say(&chosen.the()),
-        expect: vec![chosen.name.clone()],
+        expect: vec![format!("The best choice is {}", chosen.the())],
         reject,
         wrong: other.map(|t| say(&t.the())),
     })
