@@ -168,11 +168,11 @@ pub(crate) const SHARES: [(Kind, u32); 9] = [
     (Kind::Comparison, 13),
     (Kind::Arithmetic, 13),
     (Kind::Classification, 12),
-    (Kind::Extraction, 12),
-    (Kind::Rewrite, 14),
+    (Kind::Extraction, 11),
+    (Kind::Rewrite, 12),
     (Kind::Summary, 8),
     (Kind::Recommendation, 9),
-    (Kind::Unanswerable, 12),
+    (Kind::Unanswerable, 15),
 ];
 
 const SYSTEM: &[&str] = &[

@@ -83,7 +83,7 @@ fn a_corrected_answer_is_given_rightly_by_the_next_generation() {
     // A strong pull towards corrections: eight of them must outweigh a tiny model's habits.
     let settings = [
         "--set",
-        "align.feedback_repeats=150",
+        "align.feedback_repeats=300",
         "--set",
         "align.learning_rate=5e-3",
         "--set",
