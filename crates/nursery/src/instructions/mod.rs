@@ -165,11 +165,11 @@ pub(crate) const CONVERSATIONS: f64 = 0.6;
 /// How often each kind is drawn for the other rows of the training file, in percent.
 pub(crate) const SHARES: [(Kind, u32); 9] = [
     (Kind::Lookup, 7),
-    (Kind::Comparison, 13),
-    (Kind::Arithmetic, 13),
-    (Kind::Classification, 12),
-    (Kind::Extraction, 11),
-    (Kind::Rewrite, 12),
+    (Kind::Comparison, 17),
+    (Kind::Arithmetic, 19),
+    (Kind::Classification, 9),
+    (Kind::Extraction, 8),
+    (Kind::Rewrite, 8),
     (Kind::Summary, 8),
     (Kind::Recommendation, 9),
     (Kind::Unanswerable, 15),
