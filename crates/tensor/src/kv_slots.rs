@@ -22,7 +22,7 @@ enum Store {
     /// Keys and values, `[slots, capacity, kv_heads, head_dim]` each.
     Host([Vec<f32>; 2]),
     /// The same on a device.
-    Device([Tensor<4>; 2]),
+    Device(Box<[Tensor<4>; 2]>),
 }
 
 /// Where a batch entry's tokens go: the slot, and the position of the first of them.
@@ -129,7 +129,8 @@ impl KvSlots {
         let [_, seq, kv_heads, head_dim] = k.dims();
         let shape = [self.slots, self.capacity, kv_heads, head_dim];
         let store = self.store.get_or_insert_with(|| {
-            Store::Device([Tensor::zeros(shape, &device), Tensor::zeros(shape, &device)])
+            let zeros = || Tensor::zeros(shape, &device);
+            Store::Device(Box::new([zeros(), zeros()]))
         });
         let Store::Device(stores) = store else {
             unreachable!("an engine computes on one device")
