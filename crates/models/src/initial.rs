@@ -23,7 +23,8 @@ pub enum InitialWeights {
     /// √(2 · layers) (Radford et al. 2019).
     #[default]
     Normal,
-    /// As `normal`, and attention begins as induction heads.
+    /// Attention begins as induction heads; token vectors share a constant feature, and the
+    /// feed-forward blocks write nothing until they have learned to (an output matrix of zeros).
     Induction,
 }
 

@@ -83,9 +83,9 @@ pub(crate) fn gradients3<const A: usize, const D: usize>(
     found
 }
 
-/// What the CPU path and the portable path give agrees within `tolerance`, relative to the largest value of each tensor. A tensor of
-/// values near 0 counts as 0.01: a gradient that is exactly 0 in one order of sums is rounding
-/// error (3e-8 was seen) in another.
+/// What the CPU path and the portable path give agrees within `tolerance`, relative to the largest
+/// value of each tensor. A tensor of values near 0 counts as 0.01: a gradient that is exactly 0 in
+/// one order of sums is rounding error (3e-8 was seen) in another.
 pub(crate) fn agree(
     tolerance: f32,
     cpu: impl FnOnce() -> Vec<Vec<f32>>,

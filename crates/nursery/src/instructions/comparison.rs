@@ -199,9 +199,19 @@ fn with(e: &Extract, m: &Measure, answerable: bool, d: &mut Dice) -> Option<Aske
         ],
     ));
     let reads = |t: &Thing| format!("{} {} {}", t.the(), m.verb, m.field.value(t));
-    let order = if va > vb { "more" } else { "less" };
-    let (read_a, read_b) = (m.field.value(&a), m.field.value(&b));
-    let order = format!("{read_a} is {order} than {read_b}");
+    // Of the two as they stand now: one may have been replaced by a thing that is not in the extract.
+    let order = if m.field.measure(&a) > m.field.measure(&b) {
+        "more"
+    } else {
+        "less"
+    };
+    let both = format!(
+        "{} and {}. {} is {order} than {}",
+        reads(&a),
+        reads(&b),
+        m.field.value(&a),
+        m.field.value(&b),
+    );
     if !answerable {
         let tail = format!("{MISSING}, so I cannot compare them, sorry.");
         let answer = if first_missing {
@@ -209,8 +219,7 @@ fn with(e: &Extract, m: &Measure, answerable: bool, d: &mut Dice) -> Option<Aske
         } else {
             format!("{} and {y} is {tail}", reads(&a))
         };
-        let both = format!("{} and {}", reads(&a), reads(&b));
-        let wrong = format!("{both}. {order}, so {x} {}.", m.verdict);
+        let wrong = format!("{both}, so {x} {}.", m.verdict);
         return Some(Asked::refusal(
             e.text.clone(),
             question,
@@ -223,14 +232,7 @@ fn with(e: &Extract, m: &Measure, answerable: bool, d: &mut Dice) -> Option<Aske
     } else {
         (&y, &x)
     };
-    let say = |w: &str| {
-        capitalised(&format!(
-            "{} and {}. {order}, so {w} {}.",
-            reads(&a),
-            reads(&b),
-            m.verdict
-        ))
-    };
+    let say = |w: &str| capitalised(&format!("{both}, so {w} {}.", m.verdict));
     let mut reject = vec![format!("{loser} {}", m.verdict)];
     reject.extend(e.other_values(m.field, &[&a, &b]));
     Some(Asked {
