@@ -240,8 +240,18 @@ fn workload(recipe: &Recipe, model: &decoder::Config) -> Workload {
         + recipe.finetune.validations as f64 * held_out * question_tokens
         + (recipe.align.validations as f64 * held_out_pairs + pairs) * pair_tokens;
     let tuned = if questions.1 > 0.0 { 2.0 } else { 0.0 };
-    let read = (tuned + 1.0) * limited(1e9, recipe.evaluate.validation_documents) * document_bytes
-        / per_token
+    let longest = recipe.data.source.max_document_bytes as f64;
+    // Of the user's own documents only the longest possible is known: books are cut there.
+    let document_bytes = if worldly {
+        document_bytes
+    } else {
+        longest.min(documents)
+    };
+    let validation_documents = limited(
+        documents / document_bytes * recipe.data.validation_fraction,
+        recipe.evaluate.validation_documents,
+    );
+    let read = (tuned + 1.0) * validation_documents * document_bytes / per_token
         + tuned * held_out * question_tokens
         + prompted
             * recipe

@@ -82,20 +82,27 @@ pub fn calibrate(
         last: 1.0,
     };
     let optimizer = OptimizerConfig::default();
-    let mut step = || {
+    let tokens = batch.inputs.len() as f64;
+    let flops = model.flops_per_token(model.max_position_embeddings / 2) * tokens;
+    let step = |trainer: &mut Trainer| {
         trainer
             .step(std::slice::from_ref(&batch), &rate, &optimizer)
             .map(drop)
     };
-    let tokens = batch.inputs.len() as f64;
-    let flops = model.flops_per_token(model.max_position_embeddings / 2) * tokens;
-    let step_seconds = median(&mut step, 0.75 * seconds)?;
-    let frozen = trainer.frozen();
-    let mut forward = || {
-        drop(token_logprobs(&frozen, &batch, device));
-        Ok(())
-    };
-    let forward_seconds = median(&mut forward, 0.25 * seconds)?;
+    // In turns over the whole time, so that a neighbour's burst does not fall on one of the two alone.
+    let (mut steps, mut forwards) = (Vec::new(), Vec::new());
+    let turn = seconds / f64::from(TURNS);
+    for _ in 0..TURNS {
+        repeat(0.75 * turn, &mut steps, || step(&mut trainer))?;
+        // Let go before the next step, which updates the weights in place.
+        let frozen = trainer.frozen();
+        repeat(0.25 * turn, &mut forwards, || {
+            drop(token_logprobs(&frozen, &batch, device));
+            Ok(())
+        })?;
+    }
+    let step_seconds = undisturbed(&mut steps);
+    let forward_seconds = undisturbed(&mut forwards);
     Ok(Calibration {
         training_flops_per_second: 3.0 * flops / step_seconds,
         forward_flops_per_second: flops / forward_seconds,
@@ -124,18 +131,27 @@ fn batch(model: &decoder::Config, batch_size: usize) -> Batch {
     batch
 }
 
-/// The median time of some runs behind a warm-up.
-fn median(work: &mut impl FnMut() -> Result<()>, seconds: f64) -> Result<f64> {
-    work()?;
-    let mut times = Vec::new();
+/// Turns of training steps and forward passes.
+const TURNS: u32 = 5;
+
+/// Works for some seconds and notes how long each run took, a first one aside.
+fn repeat(seconds: f64, times: &mut Vec<f64>, mut work: impl FnMut() -> Result<()>) -> Result<()> {
     let end = Instant::now() + Duration::from_secs_f64(seconds);
-    while times.len() < 3 || Instant::now() < end {
+    work()?;
+    loop {
         let start = Instant::now();
         work()?;
         times.push(start.elapsed().as_secs_f64());
+        if Instant::now() >= end {
+            return Ok(());
+        }
     }
+}
+
+/// The lower quartile: on a machine that is shared, short delays come on top of what the work takes.
+fn undisturbed(times: &mut [f64]) -> f64 {
     times.sort_by(f64::total_cmp);
-    Ok(times[times.len() / 2])
+    times[times.len() / 4]
 }
 
 /// The cost of a model under a workload, for a machine that was measured.

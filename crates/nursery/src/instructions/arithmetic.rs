@@ -148,7 +148,8 @@ fn together(e: &Extract, answerable: bool, d: &mut Dice) -> Option<Asked> {
     let total = a.price + b.price;
     let say = |total: u32| {
         format!(
-            "{x} is €{p} and {y} is €{q}, so €{p} + €{q} = €{total}.",
+            "{x} is €{p} and {y} is €{q}, so {} = €{total}.",
+            addition(a.price, b.price),
             p = a.price,
             q = b.price
         )
@@ -169,6 +170,16 @@ fn together(e: &Extract, answerable: bool, d: &mut Dice) -> Option<Asked> {
         &[&a, &b],
         Field::Price,
     ))
+}
+
+/// The sum without its result; where two fives carry, tens and fives are added apart first: `€55 + €15 = 60 + 10`.
+pub(crate) fn addition(p: u32, q: u32) -> String {
+    let fives = p % 10 + q % 10;
+    if fives == 10 {
+        format!("€{p} + €{q} = {} + {fives}", p + q - fives)
+    } else {
+        format!("€{p} + €{q}")
+    }
 }
 
 #[expect(

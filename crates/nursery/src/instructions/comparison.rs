@@ -198,6 +198,9 @@ fn with(e: &Extract, m: &Measure, answerable: bool, d: &mut Dice) -> Option<Aske
             ),
         ],
     ));
+    // What is asked for comes first, whichever way it was asked; then the decision needs only the answer's own words.
+    let (_, sought) = m.verdict.split_once(' ')?;
+    let sought = capitalised(sought);
     let reads = |t: &Thing| format!("{} {} {}", t.the(), m.verb, m.field.value(t));
     // Of the two as they stand now: one may have been replaced by a thing that is not in the extract.
     let order = if m.field.measure(&a) > m.field.measure(&b) {
@@ -206,7 +209,7 @@ fn with(e: &Extract, m: &Measure, answerable: bool, d: &mut Dice) -> Option<Aske
         "less"
     };
     let both = format!(
-        "{} and {}. {} is {order} than {}",
+        "{sought}: {} and {}. {} is {order} than {}",
         reads(&a),
         reads(&b),
         m.field.value(&a),
@@ -215,16 +218,16 @@ fn with(e: &Extract, m: &Measure, answerable: bool, d: &mut Dice) -> Option<Aske
     if !answerable {
         let tail = format!("{MISSING}, so I cannot compare them, sorry.");
         let answer = if first_missing {
-            format!("{x} is {tail}")
+            format!("{sought}: {x} is {tail}")
         } else {
-            format!("{} and {y} is {tail}", reads(&a))
+            format!("{sought}: {} and {y} is {tail}", reads(&a))
         };
         let wrong = format!("{both}, so {x} {}.", m.verdict);
         return Some(Asked::refusal(
             e.text.clone(),
             question,
-            capitalised(&answer),
-            Some(capitalised(&wrong)),
+            answer,
+            Some(wrong),
         ));
     }
     let (winner, loser) = if (va > vb) == m.larger {
@@ -232,7 +235,7 @@ fn with(e: &Extract, m: &Measure, answerable: bool, d: &mut Dice) -> Option<Aske
     } else {
         (&y, &x)
     };
-    let say = |w: &str| capitalised(&format!("{both}, so {w} {}.", m.verdict));
+    let say = |w: &str| format!("{both}, so {w} {}.", m.verdict);
     let mut reject = vec![format!("{loser} {}", m.verdict)];
     reject.extend(e.other_values(m.field, &[&a, &b]));
     Some(Asked {

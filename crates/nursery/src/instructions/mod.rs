@@ -164,15 +164,15 @@ pub(crate) const CONVERSATIONS: f64 = 0.6;
 
 /// How often each kind is drawn for the other rows of the training file, in percent.
 pub(crate) const SHARES: [(Kind, u32); 9] = [
-    (Kind::Lookup, 7),
-    (Kind::Comparison, 17),
-    (Kind::Arithmetic, 19),
+    (Kind::Lookup, 9),
+    (Kind::Comparison, 16),
+    (Kind::Arithmetic, 14),
     (Kind::Classification, 9),
     (Kind::Extraction, 8),
     (Kind::Rewrite, 8),
-    (Kind::Summary, 8),
+    (Kind::Summary, 10),
     (Kind::Recommendation, 9),
-    (Kind::Unanswerable, 15),
+    (Kind::Unanswerable, 17),
 ];
 
 const SYSTEM: &[&str] = &[

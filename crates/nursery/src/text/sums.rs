@@ -2,6 +2,7 @@
 
 use crate::dice::Dice;
 use crate::grammar::one_of;
+use crate::instructions::arithmetic::addition;
 use crate::splits::Split;
 use crate::world::{Class, Thing};
 
@@ -34,7 +35,7 @@ fn line(bare: bool, d: &mut Dice) -> String {
             )
         }
         1 => (
-            format!("€{p} + €{q} = €{}", p + q),
+            format!("{} = €{}", addition(p, q), p + q),
             format!("{} and a small part", t.the()),
         ),
         _ => {
