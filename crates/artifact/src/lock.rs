@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 /// let two processes hold locks on two files of one name.
 #[derive(Debug)]
 pub struct Lock {
-    _file: File,
+    file: File,
     path: PathBuf,
 }
 
@@ -46,7 +46,7 @@ impl Lock {
             .and_then(|()| file.rewind())
             .and_then(|()| writeln!(file, "{}", std::process::id()));
         Ok(Self {
-            _file: file,
+            file,
             path: path.to_owned(),
         })
     }
@@ -55,6 +55,14 @@ impl Lock {
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing would do, were it not for a child process just being started, which holds a copy of the file until
+        // its own program begins. Where this fails, closing still lets go.
+        let _ = self.file.unlock();
     }
 }
 
@@ -74,5 +82,16 @@ mod tests {
         );
         drop(held);
         assert_eq!(Lock::acquire(&path).unwrap().path(), path);
+    }
+
+    #[test]
+    fn a_copy_of_the_file_does_not_hold_on() {
+        let home = tempfile::tempdir().unwrap();
+        let path = home.path().join("lock");
+        let held = Lock::acquire(&path).unwrap();
+        let inherited = held.file.try_clone().unwrap();
+        drop(held);
+        assert!(Lock::acquire(&path).is_ok());
+        drop(inherited);
     }
 }
