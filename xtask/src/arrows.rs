@@ -52,7 +52,7 @@ fn allowed() -> BTreeMap<&'static str, BTreeSet<&'static str>> {
 /// The workspace's members with the members each uses, dependencies of tests and build scripts apart.
 fn members() -> BTreeMap<String, [BTreeSet<String>; 2]> {
     let metadata = MetadataCommand::new()
-        .manifest_path(concat!(env!("CARGO_MANIFEST_DIR"), "/../Cargo.toml"))
+        .manifest_path(crate::steps::root().join("Cargo.toml"))
         .no_deps()
         .exec()
         .expect("cargo reads the workspace it is testing");

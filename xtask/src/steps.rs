@@ -6,9 +6,10 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 
-/// The repository's root.
+/// The repository's root: where cargo runs this now, not where it was built, since clones may share their builds.
 pub(crate) fn root() -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
+    let here = std::env::var_os("CARGO_MANIFEST_DIR").expect("started by `cargo xtask`");
+    PathBuf::from(here).join("..")
 }
 
 /// A cargo command in the repository's root.

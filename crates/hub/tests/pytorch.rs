@@ -49,7 +49,7 @@ fn difference(ours: &[f32], theirs: &[f32]) -> f32 {
 }
 
 fn agrees(name: &str) {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../peers/fixtures");
+    let folder = Path::new("../../peers/fixtures");
     let case: Case = serde_json::from_str(
         &std::fs::read_to_string(folder.join(format!("{name}.json"))).unwrap(),
     )

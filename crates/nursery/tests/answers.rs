@@ -83,7 +83,7 @@ fn sums(text: &str) -> Vec<String> {
 /// What one side of an equation comes to.
 fn value(side: &str) -> u32 {
     let parts: Vec<&str> = side.split(' ').collect();
-    let number = |i: usize| parts[i].parse::<u32>().unwrap();
+    let number = |i: usize| parts[i].parse::<u32>().expect("a number");
     match parts.get(1) {
         None => number(0),
         Some(&"x") => number(0) * number(2),

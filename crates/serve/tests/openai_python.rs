@@ -30,7 +30,7 @@ fn the_official_python_client_works_unmodified() {
     let path = keys.path().join("keys");
     std::fs::write(&path, "python-key\n").expect("a key file");
     let server = start(|config| config.api_keys = Some(path));
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/openai_python.py");
+    let script = Path::new("tests/openai_python.py");
     let run = Command::new(&python)
         .arg(script)
         .arg(server.url("/v1"))

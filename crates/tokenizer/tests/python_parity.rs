@@ -105,7 +105,7 @@ fn python_agrees() {
         .collect();
     cases.extend((0..CONVERSATIONS).map(|_| conversation_case(&tokenizer, &mut rng)));
 
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/python_parity.py");
+    let script = Path::new("tests/python_parity.py");
     let mut child = Command::new(python)
         .arg(script)
         .arg(folder.path())

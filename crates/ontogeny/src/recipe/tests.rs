@@ -14,7 +14,7 @@ fn choice(set: &[&str]) -> Choice {
 }
 
 fn recipes() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
+    let folder = Path::new("../../recipes");
     let mut found: Vec<PathBuf> = std::fs::read_dir(folder)
         .expect("the recipes folder")
         .map(|entry| entry.expect("readable").path())
@@ -118,7 +118,7 @@ fn the_quick_start_explains_every_field() {
 
 #[test]
 fn the_binary_embeds_the_quick_start_of_the_repository() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes/quickstart.toml");
+    let path = PathBuf::from("../../recipes/quickstart.toml");
     let from_file = Choice {
         recipe: Some(path),
         set: Vec::new(),

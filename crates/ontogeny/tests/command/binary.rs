@@ -71,5 +71,7 @@ pub(crate) fn ended(output: Output) -> Ended {
 
 /// The recipe of a model that is raised in seconds.
 pub(crate) fn tiny() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/command/tiny.toml")
+    std::env::current_dir()
+        .expect("cargo runs tests in their package's folder")
+        .join("tests/command/tiny.toml")
 }
