@@ -20,6 +20,7 @@ pub mod math;
 pub mod norm;
 pub mod optimizer;
 pub mod pool;
+pub mod quant;
 pub mod reference;
 pub mod rope;
 mod scratch;

@@ -23,6 +23,18 @@ pub struct Calibration {
     pub forward_flops_per_second: f64,
 }
 
+impl Calibration {
+    /// The better of two measurements of one machine.
+    #[must_use]
+    pub fn faster(self, other: Self) -> Self {
+        let (a, b) = (self, other);
+        Self {
+            training_flops_per_second: a.training_flops_per_second.max(b.training_flops_per_second),
+            forward_flops_per_second: a.forward_flops_per_second.max(b.forward_flops_per_second),
+        }
+    }
+}
+
 /// How much work the stages have, in tokens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Workload {

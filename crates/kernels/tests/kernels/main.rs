@@ -7,6 +7,7 @@ mod head;
 mod isas;
 mod norms;
 mod pool;
+mod quant;
 
 /// Reproducible values in −1..1.
 fn values(n: usize, seed: u64) -> Vec<f32> {

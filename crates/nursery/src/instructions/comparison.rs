@@ -1,4 +1,4 @@
-//! Comparison: read two values, then say which thing wins.
+//! Comparison: read two values, say which is more, then which was asked for.
 
 use super::{Asked, Kind, MISSING, Matching};
 use crate::dice::Dice;
@@ -7,10 +7,9 @@ use crate::grammar::{capitalised, one_of};
 use crate::splits::Split;
 use crate::world::{Class, Field, Thing};
 
-/// A way to compare: the field, what the winner is called, whether the larger number wins, the question's wording.
+/// A way to compare: the field, whether the larger number wins, the verb before a value, the question's wording.
 struct Measure {
     field: Field,
-    verdict: &'static str,
     larger: bool,
     verb: &'static str,
     ask: &'static [&'static str],
@@ -18,52 +17,56 @@ struct Measure {
 
 const fn measure(
     field: Field,
-    verdict: &'static str,
     larger: bool,
     verb: &'static str,
     ask: &'static [&'static str],
 ) -> Measure {
     Measure {
         field,
-        verdict,
         larger,
         verb,
         ask,
     }
 }
 
+/// What a thing with the smaller number is beside one with the larger, and the other way round.
+fn labels(field: Field) -> [&'static str; 2] {
+    match field {
+        Field::Stock => ["less in stock", "more in stock"],
+        Field::Rating => ["rated lower", "rated higher"],
+        Field::Depth => ["shallower", "deeper"],
+        Field::Size => ["smaller", "bigger"],
+        _ => ["cheaper", "dearer"],
+    }
+}
+
 const PRODUCT: &[Measure] = &[
     measure(
         Field::Price,
-        "is cheaper",
         false,
         "is",
         &["is cheaper", "costs less", "has the lower price"],
     ),
     measure(
         Field::Price,
-        "is dearer",
         true,
         "is",
         &["is dearer", "costs more", "has the higher price"],
     ),
     measure(
         Field::Stock,
-        "has more in stock",
         true,
         "has",
         &["has more in stock", "do you have more of"],
     ),
     measure(
         Field::Rating,
-        "is rated higher",
         true,
         "has",
         &["is rated higher", "has the better rating"],
     ),
     measure(
         Field::Rating,
-        "is rated lower",
         false,
         "has",
         &["is rated lower", "has the worse rating"],
@@ -72,46 +75,25 @@ const PRODUCT: &[Measure] = &[
 const SITE: &[Measure] = &[
     measure(
         Field::Depth,
-        "is deeper",
         true,
         "is",
         &["is deeper", "goes down further"],
     ),
-    measure(
-        Field::Depth,
-        "is shallower",
-        false,
-        "is",
-        &["is shallower", "is less deep"],
-    ),
+    measure(Field::Depth, false, "is", &["is shallower", "is less deep"]),
 ];
 const SPECIES: &[Measure] = &[
-    measure(
-        Field::Size,
-        "is bigger",
-        true,
-        "is",
-        &["is bigger", "is larger"],
-    ),
-    measure(
-        Field::Size,
-        "is smaller",
-        false,
-        "is",
-        &["is smaller", "stays smaller"],
-    ),
+    measure(Field::Size, true, "is", &["is bigger", "is larger"]),
+    measure(Field::Size, false, "is", &["is smaller", "stays smaller"]),
 ];
 const COURSE: &[Measure] = &[
     measure(
         Field::Price,
-        "is cheaper",
         false,
         "is",
         &["is cheaper", "costs less", "has the lower price"],
     ),
     measure(
         Field::Price,
-        "is dearer",
         true,
         "is",
         &["is dearer", "costs more", "has the higher price"],
@@ -198,36 +180,31 @@ fn with(e: &Extract, m: &Measure, answerable: bool, d: &mut Dice) -> Option<Aske
             ),
         ],
     ));
-    // What is asked for comes first, whichever way it was asked; then the decision needs only the answer's own words.
-    let (_, sought) = m.verdict.split_once(' ')?;
-    let sought = capitalised(sought);
     let reads = |t: &Thing| format!("{} {} {}", t.the(), m.verb, m.field.value(t));
     // Of the two as they stand now: one may have been replaced by a thing that is not in the extract.
-    let order = if m.field.measure(&a) > m.field.measure(&b) {
-        "more"
-    } else {
-        "less"
-    };
-    let both = format!(
-        "{sought}: {} and {}. {} is {order} than {}",
+    let first_is = usize::from(m.field.measure(&a) > m.field.measure(&b));
+    let labels = labels(m.field);
+    // Both are named behind what they are, so that the end only repeats what was asked for.
+    let both = capitalised(&format!(
+        "{} and {}: {} is {x}, {} is {y}",
         reads(&a),
         reads(&b),
-        m.field.value(&a),
-        m.field.value(&b),
-    );
+        labels[first_is],
+        labels[1 - first_is],
+    ));
+    let verdict = |winner: &str| format!("So {} is {winner}", labels[usize::from(m.larger)]);
     if !answerable {
         let tail = format!("{MISSING}, so I cannot compare them, sorry.");
         let answer = if first_missing {
-            format!("{sought}: {x} is {tail}")
+            format!("{x} is {tail}")
         } else {
-            format!("{sought}: {} and {y} is {tail}", reads(&a))
+            format!("{} and {y} is {tail}", reads(&a))
         };
-        let wrong = format!("{both}, so {x} {}.", m.verdict);
         return Some(Asked::refusal(
             e.text.clone(),
             question,
-            answer,
-            Some(wrong),
+            capitalised(&answer),
+            Some(format!("{both}. {}.", verdict(&x))),
         ));
     }
     let (winner, loser) = if (va > vb) == m.larger {
@@ -235,8 +212,8 @@ fn with(e: &Extract, m: &Measure, answerable: bool, d: &mut Dice) -> Option<Aske
     } else {
         (&y, &x)
     };
-    let say = |w: &str| format!("{both}, so {w} {}.", m.verdict);
-    let mut reject = vec![format!("{loser} {}", m.verdict)];
+    let say = |w: &str| format!("{both}. {}.", verdict(w));
+    let mut reject = vec![verdict(loser)];
     reject.extend(e.other_values(m.field, &[&a, &b]));
     Some(Asked {
         kind: Kind::Comparison,
@@ -244,7 +221,7 @@ fn with(e: &Extract, m: &Measure, answerable: bool, d: &mut Dice) -> Option<Aske
         context: e.text.clone(),
         question,
         answer: say(winner),
-        expect: vec![format!("{winner} {}", m.verdict)],
+        expect: vec![verdict(winner)],
         reject,
         wrong: Some(say(loser)),
     })

@@ -166,13 +166,13 @@ pub(crate) const CONVERSATIONS: f64 = 0.6;
 pub(crate) const SHARES: [(Kind, u32); 9] = [
     (Kind::Lookup, 9),
     (Kind::Comparison, 16),
-    (Kind::Arithmetic, 14),
-    (Kind::Classification, 9),
-    (Kind::Extraction, 8),
+    (Kind::Arithmetic, 13),
+    (Kind::Classification, 8),
+    (Kind::Extraction, 7),
     (Kind::Rewrite, 8),
     (Kind::Summary, 10),
     (Kind::Recommendation, 9),
-    (Kind::Unanswerable, 17),
+    (Kind::Unanswerable, 20),
 ];
 
 const SYSTEM: &[&str] = &[
@@ -202,7 +202,12 @@ impl Asked {
     }
 
     pub(crate) fn into_example(self, id: String, d: &mut Dice) -> Example {
-        let mut messages = self.prompt(d);
+        let prompt = self.prompt(d);
+        self.answered(id, prompt)
+    }
+
+    /// The row in which the answer follows `messages`.
+    fn answered(self, id: String, mut messages: Vec<Message>) -> Example {
         messages.push(Message {
             role: "assistant".into(),
             content: self.answer,

@@ -1,0 +1,221 @@
+//! Products with weights of few bits, for inference: `y = x · Wᵀ` with W as it comes in GGUF files.
+//!
+//! The weights are laid out anew once, at load: sixteen rows side by side, so that one instruction multiplies four
+//! columns of all sixteen. Each row of x is rounded to eight bits in groups of 32 columns; products within a group are
+//! exact integers, and the groups' sums are added in f32 in the order of the columns. So a row of y has the same bits
+//! alone and in any batch, on any number of threads.
+
+mod activations;
+mod block;
+mod product;
+
+use half::f16;
+
+pub use block::{Format, dequantize};
+
+use crate::lanes::LANES;
+use crate::pool::{Disjoint, parallel_for, threads};
+use activations::Activations;
+
+/// Columns of a group.
+const GROUP: usize = 32;
+/// Bytes of one line: four columns of sixteen rows, as codes of eight bits.
+const LINE: usize = 4 * LANES;
+
+/// Sixteen rows by four columns of codes, or bits of them.
+#[derive(Clone, Copy)]
+#[repr(align(64))]
+struct Line([u8; LINE]);
+
+/// A matrix of weights, laid out for the products.
+pub struct Weights {
+    rows: usize,
+    cols: usize,
+    format: Format,
+    /// `[panel][group][lines of a group]`.
+    lines: Vec<Line>,
+    /// `[panel][group]`, one for each half of a group where those differ, then the lowest weights where there are any.
+    commons: Vec<[f16; LANES]>,
+}
+
+impl Weights {
+    /// Lays out `rows` by `cols` weights, given as the file's blocks, row by row.
+    ///
+    /// # Panics
+    /// When `cols` is not a whole number of blocks, or `blocks` is not as long as they are.
+    #[must_use]
+    pub fn new(format: Format, rows: usize, cols: usize, blocks: &[u8]) -> Self {
+        assert!(
+            cols.is_multiple_of(format.weights()),
+            "Weights::new: rows of {cols} weights are no whole blocks of {format:?}"
+        );
+        let row_bytes = cols / format.weights() * format.bytes();
+        assert_eq!(
+            blocks.len(),
+            rows * row_bytes,
+            "Weights::new: bytes of {rows}×{cols} weights in {format:?}"
+        );
+        let (panels, groups) = (rows.div_ceil(LANES), cols / GROUP);
+        let (lines, commons) = (lines_of(format), commons_of(format));
+        let mut weights = Self {
+            rows,
+            cols,
+            format,
+            lines: vec![Line([0; LINE]); panels * groups * lines],
+            commons: vec![[f16::ZERO; LANES]; panels * groups * commons],
+        };
+        let groups_by_block = format.weights() / GROUP;
+        let all_lines = Disjoint::new(&mut weights.lines);
+        let all_commons = Disjoint::new(&mut weights.commons);
+        parallel_for(panels, |panel| {
+            // SAFETY: each task has its own panel.
+            let (panel_lines, panel_commons) = unsafe {
+                (
+                    all_lines.slice(panel * groups * lines, groups * lines),
+                    all_commons.slice(panel * groups * commons, groups * commons),
+                )
+            };
+            for lane in 0..LANES.min(rows - panel * LANES) {
+                let row = &blocks[(panel * LANES + lane) * row_bytes..][..row_bytes];
+                for group in 0..groups {
+                    let block = &row[group / groups_by_block * format.bytes()..][..format.bytes()];
+                    let (codes, common) = format.group(block, group % groups_by_block);
+                    place(
+                        format.bits(),
+                        lane,
+                        &codes,
+                        &mut panel_lines[group * lines..][..lines],
+                    );
+                    let here = &mut panel_commons[group * commons..][..commons];
+                    here[0][lane] = f16::from_f32(common[0].scale);
+                    if commons == 2 {
+                        here[1][lane] = f16::from_f32(match format.zero() {
+                            Some(_) => common[1].scale,
+                            None => common[0].low,
+                        });
+                    }
+                }
+            }
+        });
+        weights
+    }
+
+    /// Rows: outputs of the product.
+    #[must_use]
+    pub fn rows(&self) -> usize {
+        self.rows
+    }
+
+    /// Columns: inputs of the product.
+    #[must_use]
+    pub fn cols(&self) -> usize {
+        self.cols
+    }
+
+    /// Bytes in memory.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.lines) + size_of_val(&*self.commons)
+    }
+
+    fn groups(&self) -> usize {
+        self.cols / GROUP
+    }
+
+    /// One row as f32, for embeddings.
+    ///
+    /// # Panics
+    /// When there is no such row, or `out` is not a row long.
+    pub fn row(&self, row: usize, out: &mut [f32]) {
+        assert!(
+            row < self.rows && out.len() == self.cols,
+            "Weights::row: row {row} of {}×{} into {} values",
+            self.rows,
+            self.cols,
+            out.len()
+        );
+        let (panel, lane) = (row / LANES, row % LANES);
+        let (lines, commons) = (lines_of(self.format), commons_of(self.format));
+        for (group, out) in out.chunks_exact_mut(GROUP).enumerate() {
+            let at = panel * self.groups() + group;
+            let codes = product::codes(self.format.bits(), &self.lines[at * lines..][..lines]);
+            let common = &self.commons[at * commons..][..commons];
+            for (i, out) in out.iter_mut().enumerate() {
+                let code = codes[i / 4].0[4 * lane + i % 4];
+                let first = common[0][lane].to_f32();
+                *out = match (self.format.zero(), commons) {
+                    (Some(zero), 1) => first * (i32::from(code) - zero) as f32,
+                    (Some(zero), _) => {
+                        common[i / 16][lane].to_f32() * (i32::from(code) - zero) as f32
+                    }
+                    (None, _) => first * f32::from(code) + common[1][lane].to_f32(),
+                };
+            }
+        }
+    }
+}
+
+/// Lines of a group: the codes' bits in planes of four, then one or two more; or all eight.
+fn lines_of(format: Format) -> usize {
+    match format.bits() {
+        4 => 4,
+        5 => 5,
+        6 => 6,
+        _ => 8,
+    }
+}
+
+/// Numbers that a row's group has in common.
+fn commons_of(format: Format) -> usize {
+    match format.zero() {
+        Some(_) if format != Format::Q6K => 1,
+        _ => 2,
+    }
+}
+
+/// Puts the codes of one row's group into the lines of its panel. Four columns make a chunk: chunk c has its low four bits
+/// in line c mod 4, in the low nibbles for c below 4; its fifth bits are the 64 bits at byte 8c of line 4; its fifth and
+/// sixth bits are in line 4 + c div 4, at bits 2 · (c mod 4). Codes of eight bits have a line for each chunk.
+fn place(bits: u32, lane: usize, codes: &[u8; GROUP], lines: &mut [Line]) {
+    for (column, &code) in codes.iter().enumerate() {
+        let (chunk, at) = (column / 4, 4 * lane + column % 4);
+        if bits == 8 {
+            lines[chunk].0[at] = code;
+            continue;
+        }
+        lines[chunk % 4].0[at] |= (code & 15) << (4 * (chunk / 4));
+        match bits {
+            5 => lines[4].0[8 * chunk + at / 8] |= (code >> 4) << (at % 8),
+            6 => lines[4 + chunk / 4].0[at] |= (code >> 4) << (2 * (chunk % 4)),
+            _ => {}
+        }
+    }
+}
+
+/// `out = x · Wᵀ`: `x` is `[m, cols]`, `out` `[m, rows]`.
+///
+/// # Panics
+/// When the lengths do not fit each other.
+pub fn matmul(x: &[f32], weights: &Weights, out: &mut [f32]) {
+    let (rows, cols) = (weights.rows, weights.cols);
+    assert!(
+        x.len() * rows == out.len() * cols && cols > 0 && x.len().is_multiple_of(cols),
+        "quant::matmul: x of {} values by {rows}×{cols} into {}",
+        x.len(),
+        out.len()
+    );
+    let m = x.len() / cols;
+    if m == 0 || rows == 0 {
+        return;
+    }
+    let x = Activations::new(x, cols);
+    let panels = rows.div_ceil(LANES);
+    // Few enough panels to stay in the second-level cache while all rows of x go past, enough tasks for all threads.
+    let fitting = (256 * 1024 / (cols * weights.format.bits() as usize * LANES / 8)).max(1);
+    let share = panels.div_ceil(4 * threads()).clamp(1, fitting);
+    let out = Disjoint::new(out);
+    parallel_for(panels.div_ceil(share), |task| {
+        let first = task * share;
+        product::panels(weights, first..panels.min(first + share), &x, &out);
+    });
+}
