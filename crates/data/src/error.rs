@@ -84,7 +84,8 @@ pub enum Error {
     },
     /// The filters dropped every document.
     #[error(
-        "none of {documents} documents was kept; most were dropped by `{step}`; loosen or switch off that filter"
+        "none of {documents} documents was kept; most were dropped by `{step}`: {}",
+        remedy(step)
     )]
     NothingKept {
         /// Documents read.
@@ -144,4 +145,17 @@ fn list(paths: &[PathBuf]) -> String {
         .map(|path| path.display().to_string())
         .collect::<Vec<_>>()
         .join(", ")
+}
+
+/// What to set where a filter drops everything.
+fn remedy(step: &str) -> String {
+    match step {
+        "language" => {
+            "name their languages with --set 'data.language.expected=[\"es\"]', or [] for any"
+                .to_owned()
+        }
+        _ => format!(
+            "loosen it in the recipe's [data.{step}], or switch it off with --set data.{step}.enabled=false"
+        ),
+    }
 }

@@ -15,7 +15,10 @@ pub(crate) mod engine;
 pub(crate) mod pack;
 #[cfg(target_arch = "x86_64")]
 mod pack_avx512;
+mod peak;
 pub(crate) mod tile;
+
+pub use peak::peak;
 
 /// A strided view of a matrix: element (i, j) is `data[i * row_stride + j * col_stride]`.
 #[derive(Clone, Copy, Debug)]

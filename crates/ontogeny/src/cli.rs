@@ -44,6 +44,9 @@ pub(crate) struct Global {
     /// Show no progress
     #[arg(long, global = true)]
     pub(crate) quiet: bool,
+    /// At the end, print where the time went: a table by operation, on stderr
+    #[arg(long, global = true)]
+    pub(crate) profile: bool,
     /// Threads to use; all by default
     #[arg(long, global = true, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(crate) threads: Option<u16>,

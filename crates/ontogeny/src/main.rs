@@ -14,6 +14,7 @@ mod life;
 mod machine;
 mod output;
 mod plan;
+mod profile;
 mod quantity;
 mod recipe;
 mod refusal;
@@ -44,7 +45,13 @@ fn main() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return misused(&error, wants_json),
     };
+    let profile = cli.global.profile.then(profile::Profile::start);
     let outcome = Context::new(&cli.global).and_then(|context| cli.command.execute(&context));
+    if let Some(profile) = profile {
+        interrupt::restore_terminal();
+        // Printing to a closed pipe is nobody's fault.
+        let _ = writeln!(std::io::stderr(), "{}", profile.finish());
+    }
     match outcome {
         Ok(output) => {
             if cli.global.json {

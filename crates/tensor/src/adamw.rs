@@ -4,7 +4,7 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::{Backend, Dispatch, Flex, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
-use crate::{buffers, flex};
+use crate::{buffers, flex, profile};
 
 /// The constants of one optimiser step.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -98,6 +98,7 @@ impl AdamWOp for Flex {
         v: FlexTensor,
         hyper: AdamW,
     ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let _timed = profile::time("adamw", 0.0);
         let [mut parameter, mut m, mut v] = [parameter, m, v].map(dense);
         let hyper = kernels::optimizer::AdamW {
             lr: hyper.learning_rate,

@@ -15,7 +15,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor
 use burn::tensor::Tensor;
 use kernels::attention::{AttentionShape, attention_backward, attention_forward};
 
-use crate::{buffers, flex};
+use crate::{buffers, flex, profile};
 
 /// The keys that each query row attends: `lo..hi` within the row's own batch entry, `batch · seq` of them.
 pub type KeyRanges = Arc<[[u32; 2]]>;
@@ -98,6 +98,15 @@ pub(crate) fn shape(q: &FlexTensor, k: &FlexTensor) -> AttentionShape {
     }
 }
 
+/// Floating-point operations of the two products over the keys that are seen.
+pub(crate) fn flops(shape: &AttentionShape, ranges: &[[u32; 2]]) -> f64 {
+    let seen: f64 = ranges
+        .iter()
+        .map(|[lo, hi]| f64::from(hi.saturating_sub(*lo)))
+        .sum();
+    4.0 * seen * (shape.heads * shape.head_dim) as f64
+}
+
 /// The result, and the log-sum-exp of each row and head for the backward.
 fn forward(
     q: &FlexTensor,
@@ -107,6 +116,7 @@ fn forward(
     scale: f32,
 ) -> (FlexTensor, Vec<f32>) {
     let s = shape(q, k);
+    let _timed = profile::time("attention", flops(&s, ranges));
     let mut out = buffers::take(s.batch * s.q_len * s.heads * s.head_dim);
     let mut lse = vec![0.0; s.batch * s.heads * s.q_len];
     attention_forward(
@@ -153,6 +163,9 @@ impl Backward<Flex, 3> for AttentionBackward {
 
     fn backward(self, ops: Ops<Saved, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
         let saved = ops.state;
+        // Five products instead of two.
+        let work = 2.5 * flops(&shape(&saved.q, &saved.k), &saved.ranges);
+        let _timed = profile::time("attention, gradients", work);
         let dout = grads.consume::<Flex>(&ops.node);
         let (q, k, v) = (
             flex::floats(&saved.q),

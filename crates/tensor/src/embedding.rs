@@ -10,7 +10,7 @@ use burn::tensor::Int;
 use burn::tensor::Tensor;
 use kernels::embedding::{embedding_backward, embedding_forward};
 
-use crate::{buffers, flex};
+use crate::{buffers, flex, profile};
 
 /// Looks up a row of the table for every token id.
 ///
@@ -40,6 +40,7 @@ trait EmbeddingOp: Backend {
 }
 
 fn look_up(table: &FlexTensor, ids: &[u32], shape: &[usize]) -> FlexTensor {
+    let _timed = profile::time("embedding", 0.0);
     let hidden = flex::dims(table)[1];
     let mut rows = buffers::take(ids.len() * hidden);
     embedding_forward(&flex::floats(table), ids, hidden, &mut rows);
@@ -64,6 +65,7 @@ impl Backward<Flex, 1> for EmbeddingBackward {
         let [table_node] = ops.parents;
         let dy = grads.consume::<Flex>(&ops.node);
         if let Some(node) = table_node {
+            let _timed = profile::time("embedding, gradient", 0.0);
             let mut dtable = vec![0.0; vocab * hidden];
             embedding_backward(&flex::floats(&dy), &ids, hidden, &mut dtable);
             grads.register::<Flex>(node.id, flex::tensor(dtable, [vocab, hidden]));

@@ -8,7 +8,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor
 use burn::tensor::Tensor;
 use kernels::activation::{gelu_backward, gelu_forward};
 
-use crate::{buffers, flex};
+use crate::{buffers, flex, profile};
 
 /// `0.5 · x · (1 + tanh(√(2/π) · (x + 0.044715 · x³)))`, element by element.
 pub fn gelu<const D: usize>(x: Tensor<D>) -> Tensor<D> {
@@ -32,6 +32,7 @@ trait GeluOp: Backend {
 
 impl GeluOp for Flex {
     fn tanh_gelu(x: FlexTensor) -> FlexTensor {
+        let _timed = profile::time("gelu", 0.0);
         let mut y = buffers::take(x.layout().num_elements());
         gelu_forward(&flex::floats(&x), &mut y);
         flex::tensor(y, flex::dims(&x))
@@ -45,6 +46,7 @@ impl Backward<Flex, 1> for GeluBackward {
     type State = FlexTensor;
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let _timed = profile::time("gelu, gradient", 0.0);
         let x = ops.state;
         let [node] = ops.parents;
         let dy = grads.consume::<Flex>(&ops.node);

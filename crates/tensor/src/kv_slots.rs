@@ -6,7 +6,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use kernels::attention::{AttentionShape, attention_forward};
 
 use crate::attention::attention;
-use crate::flex;
+use crate::{flex, profile};
 
 /// One layer's keys and values: `slots` sequences of at most `capacity` tokens each.
 #[derive(Debug)]
@@ -70,6 +70,7 @@ impl KvSlots {
         if !flex::on_cpu(&q.device()) {
             return self.attend_portable(q, k, v, rows, scale);
         }
+        let _timed = profile::time("attention over slots", 0.0);
         let [q, k, v] = [q, k, v].map(primitive);
         let dims = flex::dims(&q);
         let kv_heads = flex::dims(&k)[2];

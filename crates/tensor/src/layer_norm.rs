@@ -8,7 +8,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor
 use burn::tensor::Tensor;
 use kernels::norm::{layer_norm_backward, layer_norm_forward};
 
-use crate::{buffers, flex};
+use crate::{buffers, flex, profile};
 
 /// `(x − mean) / sqrt(variance + eps) · weight + bias`, over the last dimension.
 ///
@@ -63,6 +63,7 @@ fn forward(
     bias: &FlexTensor,
     eps: f32,
 ) -> (FlexTensor, Moments) {
+    let _timed = profile::time("layer_norm", 0.0);
     let (values, w, b) = (flex::floats(x), flex::floats(weight), flex::floats(bias));
     let mut y = buffers::take(values.len());
     let rows = values.len() / w.len();
@@ -89,6 +90,7 @@ impl Backward<Flex, 3> for LayerNormBackward {
     type State = (FlexTensor, FlexTensor, Moments);
 
     fn backward(self, ops: Ops<Self::State, 3>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let _timed = profile::time("layer_norm, gradients", 0.0);
         let (x, weight, Moments { mean, inv_std }) = ops.state;
         let [x_node, weight_node, bias_node] = ops.parents;
         let upstream = grads.consume::<Flex>(&ops.node);

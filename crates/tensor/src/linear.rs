@@ -8,7 +8,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor
 use burn::tensor::Tensor;
 use kernels::gemm::{Mat, Precision, matmul};
 
-use crate::{buffers, flex};
+use crate::{buffers, flex, profile};
 
 /// `x · Wᵀ`.
 ///
@@ -46,6 +46,7 @@ impl LinearOp for Flex {
         let mut shape = flex::dims(&x);
         let (x, w) = (flex::floats(&x), flex::floats(&weight));
         let rows = x.len() / in_features;
+        let _timed = profile::time("linear", flops(rows, &weight));
         let mut y = buffers::take(rows * out_features);
         let a = Mat {
             data: &x,
@@ -75,6 +76,12 @@ impl LinearOp for Flex {
     }
 }
 
+/// Floating-point operations of one of the products.
+fn flops(rows: usize, weight: &FlexTensor) -> f64 {
+    let (out_features, in_features) = weight_dims(weight);
+    2.0 * (rows * out_features * in_features) as f64
+}
+
 fn weight_dims(weight: &FlexTensor) -> (usize, usize) {
     let dims = flex::dims(weight);
     (dims[0], dims[1])
@@ -94,6 +101,7 @@ impl Backward<Flex, 2> for LinearBackward {
         let (out_features, in_features) = weight_dims(&weight);
         let rows = dy.len() / out_features;
         if let Some(node) = x_node {
+            let _timed = profile::time("linear, gradient of the input", flops(rows, &weight));
             let w = flex::floats(&weight);
             let mut dx = buffers::take(rows * in_features);
             let a = Mat {
@@ -120,6 +128,7 @@ impl Backward<Flex, 2> for LinearBackward {
             grads.register::<Flex>(node.id, flex::tensor(dx, flex::dims(&x)));
         }
         if let Some(node) = weight_node {
+            let _timed = profile::time("linear, gradient of the weight", flops(rows, &weight));
             let values = flex::floats(&x);
             let mut dw = buffers::take(out_features * in_features);
             let a = Mat {

@@ -13,7 +13,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use kernels::gemm::Precision;
 use kernels::loss::lm_loss_forward_backward;
 
-use crate::{buffers, flex};
+use crate::{buffers, flex, profile};
 
 /// What each row should have predicted, and how much it counts.
 #[derive(Clone, Debug)]
@@ -81,6 +81,7 @@ pub fn token_logprobs(
     ) {
         (Ok(hidden), Ok(weight)) => {
             let mut found = vec![0.0; ids.len()];
+            let _timed = profile::time("lm_loss", flops(ids.len(), &weight));
             kernels::loss::token_logprobs(
                 precision,
                 &flex::floats(&hidden),
@@ -121,11 +122,18 @@ impl LmLossOp for Flex {
         precision: Precision,
     ) -> FlexTensor {
         let mut logprobs = vec![0.0; targets.ids.len()];
+        let _timed = profile::time("lm_loss", flops(targets.ids.len(), &weight));
         let (h, w) = (flex::floats(&hidden), flex::floats(&weight));
         kernels::loss::token_logprobs(precision, &h, &w, &targets.ids, &mut logprobs);
         let losses: Vec<f32> = logprobs.iter().map(|logprob| -logprob).collect();
         weighted_sum(&losses, &targets)
     }
+}
+
+/// Floating-point operations of the head's product.
+fn flops(rows: usize, weight: &FlexTensor) -> f64 {
+    let dims = flex::dims(weight);
+    2.0 * (rows * dims[0] * dims[1]) as f64
 }
 
 /// In f64 and in row order: one sum for any thread count.
@@ -185,6 +193,8 @@ impl<C: CheckpointStrategy> LmLossOp for Autodiff<Flex, C> {
             .stateful()
         {
             OpsKind::Tracked(prep) => {
+                let rows = targets.weights.iter().filter(|w| **w != 0.0).count();
+                let _timed = profile::time("lm_loss, with gradients", 3.0 * flops(rows, &weight));
                 let (h, w) = (flex::floats(&hidden), flex::floats(&weight));
                 let (mut dh, mut dw) = (buffers::take(h.len()), buffers::take(w.len()));
                 let mut losses = vec![0.0; targets.ids.len()];

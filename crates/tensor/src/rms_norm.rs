@@ -8,7 +8,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor
 use burn::tensor::Tensor;
 use kernels::norm::{rms_norm_backward, rms_norm_forward};
 
-use crate::{buffers, flex};
+use crate::{buffers, flex, profile};
 
 /// `x / sqrt(mean(x²) + eps) · weight`, over the last dimension.
 ///
@@ -35,6 +35,7 @@ trait RmsNormOp: Backend {
 
 /// The result, and `1 / sqrt(mean(x²) + eps)` of each row for the backward.
 fn forward(x: &FlexTensor, weight: &FlexTensor, eps: f32) -> (FlexTensor, Vec<f32>) {
+    let _timed = profile::time("rms_norm", 0.0);
     let (values, w) = (flex::floats(x), flex::floats(weight));
     let mut y = buffers::take(values.len());
     let mut inv_rms = vec![0.0; values.len() / w.len()];
@@ -55,6 +56,7 @@ impl Backward<Flex, 2> for RmsNormBackward {
     type State = (FlexTensor, FlexTensor, Vec<f32>);
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let _timed = profile::time("rms_norm, gradients", 0.0);
         let (x, weight, inv_rms) = ops.state;
         let [x_node, weight_node] = ops.parents;
         let upstream = grads.consume::<Flex>(&ops.node);

@@ -10,7 +10,7 @@ use burn::backend::flex::FlexTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor::FloatTensor};
 use burn::tensor::Tensor;
 
-use crate::{buffers, flex};
+use crate::{buffers, flex, profile};
 
 /// Turns each head by the angle of its row's position.
 ///
@@ -50,6 +50,7 @@ trait RopeOp: Backend {
 }
 
 fn turn(x: &FlexTensor, positions: &[u32], theta: f32, inverse: bool) -> FlexTensor {
+    let _timed = profile::time(if inverse { "rope, gradient" } else { "rope" }, 0.0);
     let dims = flex::dims(x);
     let values = flex::floats(x);
     let mut y = buffers::take(values.len());

@@ -8,7 +8,7 @@ use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor
 use burn::tensor::Tensor;
 use kernels::activation::{swiglu_backward, swiglu_forward};
 
-use crate::{buffers, flex};
+use crate::{buffers, flex, profile};
 
 /// `gate · sigmoid(gate) · up`, element by element; both tensors have one shape.
 pub fn swiglu<const D: usize>(gate: Tensor<D>, up: Tensor<D>) -> Tensor<D> {
@@ -31,6 +31,7 @@ trait SwigluOp: Backend {
 
 impl SwigluOp for Flex {
     fn swiglu(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
+        let _timed = profile::time("swiglu", 0.0);
         let mut y = buffers::take(gate.layout().num_elements());
         swiglu_forward(&flex::floats(&gate), &flex::floats(&up), &mut y);
         flex::tensor(y, flex::dims(&gate))
@@ -44,6 +45,7 @@ impl Backward<Flex, 2> for SwigluBackward {
     type State = (FlexTensor, FlexTensor);
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let _timed = profile::time("swiglu, gradients", 0.0);
         let (gate, up) = ops.state;
         let [gate_node, up_node] = ops.parents;
         let dy = grads.consume::<Flex>(&ops.node);

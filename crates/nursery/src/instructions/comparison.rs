@@ -194,11 +194,16 @@ fn with(e: &Extract, m: &Measure, answerable: bool, d: &mut Dice) -> Option<Aske
     ));
     let verdict = |winner: &str| format!("So {} is {winner}", labels[usize::from(m.larger)]);
     if !answerable {
-        let tail = format!("{MISSING}, so I cannot compare them, sorry.");
+        // In the verb's own words up to the value, so that nothing but the value's absence decides.
+        let missing = match m.verb {
+            "has" => format!("has no entry, it is {MISSING}"),
+            _ => format!("is {MISSING}"),
+        };
+        let tail = format!("{missing}, so I cannot compare them, sorry.");
         let answer = if first_missing {
-            format!("{x} is {tail}")
+            format!("{x} {tail}")
         } else {
-            format!("{} and {y} is {tail}", reads(&a))
+            format!("{} and {y} {tail}", reads(&a))
         };
         return Some(Asked::refusal(
             e.text.clone(),

@@ -1,0 +1,99 @@
+//! The same work done by other engines, side by side with ours.
+
+mod pretrain;
+mod train;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, bail};
+use clap::Subcommand;
+use serde_json::Value;
+
+use crate::steps::root;
+
+#[derive(Subcommand)]
+pub(crate) enum Peer {
+    /// PyTorch pre-trains the same shape from the same initial weights on the same tokens in the same order.
+    Pretrain {
+        /// Folder for what the peer reads: initial weights, batches, learning rates.
+        #[arg(long, default_value = "target/peers/pretrain")]
+        dump: PathBuf,
+        /// Recipe of the run; the quick start when absent.
+        recipe: Option<String>,
+        /// Documents of the run; without them the recipe's own.
+        #[arg(long)]
+        data: Vec<PathBuf>,
+        /// Further settings of the run, KEY=VALUE.
+        #[arg(long = "set")]
+        settings: Vec<String>,
+    },
+    /// Training steps of our own architecture at about 13 M and 48 M parameters beside PyTorch, eager and compiled, in
+    /// f32 and with bf16 autocast: milliseconds of a step, peak memory, and whether the losses agree.
+    TrainModern {
+        /// Folder for what the peer reads, and for our runs.
+        #[arg(long, default_value = "target/peers/train-modern")]
+        dump: PathBuf,
+        /// Depths of the models; the depth sets the size.
+        #[arg(long, default_values_t = [6, 10])]
+        depth: Vec<usize>,
+        /// Steps of each run.
+        #[arg(long, default_value_t = 20)]
+        steps: usize,
+        /// How often each engine runs, in turns.
+        #[arg(long, default_value_t = 2)]
+        rounds: usize,
+    },
+}
+
+/// Runs one comparison and prints it.
+///
+/// # Errors
+/// A run fails, or the engines did not compute the same.
+pub(crate) fn run(peer: &Peer) -> anyhow::Result<()> {
+    match peer {
+        Peer::Pretrain {
+            dump,
+            recipe,
+            data,
+            settings,
+        } => pretrain::run(dump, recipe.as_deref(), data, settings),
+        Peer::TrainModern {
+            dump,
+            depth,
+            steps,
+            rounds,
+        } => depth
+            .iter()
+            .try_for_each(|&depth| train::run(dump, depth, *steps, *rounds)),
+    }
+}
+
+/// A script of `peers/`, given the folder it reads.
+fn script(python: &Path, name: &str, folder: &Path) -> anyhow::Result<Command> {
+    let mut command = Command::new(python);
+    command
+        .arg(root().join("peers").join(name))
+        .arg(std::path::absolute(folder)?);
+    Ok(command)
+}
+
+/// What a command prints to stdout, as JSON; its stderr is shown as it comes.
+fn output(command: &mut Command) -> anyhow::Result<Value> {
+    let shown = format!("{command:?}");
+    let output = command
+        .stderr(Stdio::inherit())
+        .output()
+        .with_context(|| format!("cannot start {shown}"))?;
+    let told = String::from_utf8_lossy(&output.stdout);
+    if !output.status.success() {
+        bail!("{shown} ended with {}: {}", output.status, told.trim());
+    }
+    serde_json::from_str(&told).with_context(|| format!("{shown} printed no JSON: {told}"))
+}
+
+fn number(run: &Value, name: &str) -> anyhow::Result<f64> {
+    run[name]
+        .as_f64()
+        .with_context(|| format!("no number `{name}` in {run}"))
+}

@@ -1,0 +1,208 @@
+//! Training steps in PyTorch: who is faster, and do the losses agree?
+
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+use super::{number, output, script};
+use crate::python;
+use crate::steps::cargo;
+
+/// Tokens of a step: rows, and tokens of a row.
+const ROWS: usize = 16;
+const CONTEXT: usize = 256;
+/// How far the losses of the first ten steps may differ, where products are in f32 on both sides, and in bf16.
+const TOLERANCE: [(&str, f64); 2] = [("f32", 1e-3), ("bf16", 2e-2)];
+const MODES: [&str; 4] = ["eager-f32", "eager-bf16", "compiled-f32", "compiled-bf16"];
+
+/// One engine in one precision.
+#[derive(Default)]
+struct Engine {
+    name: String,
+    /// Of a step, in each round.
+    milliseconds: Vec<f64>,
+    losses: Vec<f64>,
+    peak_bytes: f64,
+}
+
+/// Runs all engines in turns and prints what they took.
+///
+/// # Errors
+/// A run fails, or losses differ by more than the tolerance.
+#[expect(clippy::print_stdout, reason = "the table is the result")]
+pub(super) fn run(dump: &Path, depth: usize, steps: usize, rounds: usize) -> anyhow::Result<()> {
+    let python = python::with_torch()?;
+    let dump = dump.join(format!("depth-{depth}"));
+    let ours = ["f32", "bf16"].map(|precision| format!("ontogeny {precision}"));
+    let theirs = MODES.map(|mode| format!("pytorch {mode}"));
+    let mut engines: Vec<Engine> = ours
+        .into_iter()
+        .chain(theirs)
+        .map(|name| Engine {
+            name,
+            ..Engine::default()
+        })
+        .collect();
+    let mut parameters = 0.0;
+    for _ in 0..rounds {
+        for engine in &mut engines {
+            if let Some(precision) = engine.name.clone().strip_prefix("ontogeny ") {
+                train(engine, precision, &dump, depth, steps)?;
+            } else {
+                let mode = engine.name.trim_start_matches("pytorch ");
+                let run = output(script(&python, "step.py", &dump)?.arg(mode))?;
+                parameters = number(&run, "parameters")?;
+                engine.milliseconds.push(number(&run, "milliseconds")?);
+                engine.losses = numbers(&run["losses"])?;
+                engine.peak_bytes = number(&run, "peak_rss_bytes")?;
+            }
+        }
+    }
+    println!(
+        "{:.1} M parameters, {ROWS} rows of {CONTEXT} tokens, {steps} steps, {rounds} rounds",
+        parameters / 1e6
+    );
+    println!(
+        "{:<22} {:>10} {:>18} {:>10} {:>10} {:>10}",
+        "engine", "ms a step", "of the rounds", "tokens/s", "MiB", "last loss"
+    );
+    for engine in &engines {
+        println!(
+            "{:<22} {:>10.0} {:>18} {:>10.0} {:>10.0} {:>10.4}",
+            engine.name,
+            engine.best(),
+            format!(
+                "{:.0} to {:.0}",
+                engine.best(),
+                engine.milliseconds.iter().fold(0.0_f64, |a, b| a.max(*b))
+            ),
+            (ROWS * CONTEXT) as f64 / engine.best() * 1e3,
+            engine.peak_bytes / f64::from(1 << 20),
+            engine.losses.last().copied().unwrap_or(f64::NAN),
+        );
+    }
+    let fastest = |name: &str| {
+        engines
+            .iter()
+            .filter(|engine| engine.name.starts_with(name))
+            .min_by(|a, b| a.best().total_cmp(&b.best()))
+            .context("an engine ran")
+    };
+    let (mine, other) = (fastest("ontogeny")?, fastest("pytorch")?);
+    println!(
+        "{} is {:.2} times as fast as {}, with {:.2} times its memory",
+        mine.name,
+        other.best() / mine.best(),
+        other.name,
+        mine.peak_bytes / other.peak_bytes
+    );
+    for (precision, tolerance) in TOLERANCE {
+        let of = |name: String| engines.iter().find(|engine| engine.name == name);
+        let (Some(a), Some(b)) = (
+            of(format!("ontogeny {precision}")),
+            of(format!("pytorch eager-{precision}")),
+        ) else {
+            continue;
+        };
+        let difference = a
+            .losses
+            .iter()
+            .zip(&b.losses)
+            .take(10)
+            .map(|(a, b)| (a - b).abs())
+            .fold(0.0, f64::max);
+        println!("largest difference of the first ten losses in {precision}: {difference:.1e}");
+        if difference.is_nan() || difference > tolerance {
+            bail!("the losses differ by more than {tolerance}");
+        }
+    }
+    Ok(())
+}
+
+impl Engine {
+    /// Of its rounds the fastest: what others on the machine add is not the engine's.
+    fn best(&self) -> f64 {
+        self.milliseconds
+            .iter()
+            .copied()
+            .fold(f64::INFINITY, f64::min)
+    }
+}
+
+/// Our own steps. The first of them writes what the peer reads.
+fn train(
+    engine: &mut Engine,
+    precision: &str,
+    dump: &Path,
+    depth: usize,
+    steps: usize,
+) -> anyhow::Result<()> {
+    // A home of its own, so that the run is not found finished.
+    let home = tempfile::tempdir()?;
+    let mut command = cargo(&["run", "--release", "--", "pretrain", "--json"]);
+    command
+        .arg("peers/train-modern.toml")
+        .arg("--home")
+        .arg(home.path())
+        .arg("--dump-peer")
+        .arg(std::path::absolute(dump)?);
+    let hidden = 64 * depth;
+    let kv_heads = (1..=depth.div_ceil(2))
+        .rev()
+        .find(|kv| depth.is_multiple_of(*kv));
+    for setting in [
+        format!("model.depth={depth}"),
+        format!("model.hidden_size={hidden}"),
+        format!(
+            "model.intermediate_size={}",
+            (hidden * 8 / 3).next_multiple_of(64)
+        ),
+        format!("model.num_attention_heads={depth}"),
+        format!("model.num_key_value_heads={}", kv_heads.unwrap_or(1)),
+        "model.head_dim=64".to_owned(),
+        format!("pretrain.precision={precision}"),
+        format!("pretrain.batch_size={ROWS}"),
+        format!("model.context={CONTEXT}"),
+        format!("pretrain.tokens={}", steps * ROWS * CONTEXT),
+    ] {
+        command.arg("--set").arg(setting);
+    }
+    let told = output(&mut command)?;
+    let path = told["path"].as_str().context("no `path`")?;
+    let read = |file: &str| -> anyhow::Result<Value> {
+        Ok(serde_json::from_str(&std::fs::read_to_string(
+            Path::new(path).join(file),
+        )?)?)
+    };
+    let (made, measured) = (read("artifact.json")?, read("measured.json")?);
+    let mut rates: Vec<f64> = measured["measured"]["throughput"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .skip(1)
+        .filter_map(|point| point["tokens_per_second"].as_f64())
+        .collect();
+    rates.sort_by(f64::total_cmp);
+    let rate = *rates
+        .get(rates.len() / 2)
+        .context("too few steps to measure")?;
+    engine
+        .milliseconds
+        .push((ROWS * CONTEXT) as f64 / rate * 1e3);
+    engine.losses = made["metrics"]["curve"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|point| point["loss"].as_f64())
+        .collect();
+    engine.peak_bytes = number(&told, "peak_rss_bytes")?;
+    Ok(())
+}
+
+fn numbers(list: &Value) -> anyhow::Result<Vec<f64>> {
+    let list = list.as_array().context("no list of numbers")?;
+    list.iter()
+        .map(|value| value.as_f64().context("no number"))
+        .collect()
+}
