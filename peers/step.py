@@ -1,12 +1,11 @@
-"""Times training steps of the decoder in PyTorch on the batches of a run (see dump.py).
+"""Times training steps of a model in PyTorch on the batches of a run (see dump.py).
 
 step.py FOLDER MODE, with MODE one of eager-f32, eager-bf16, compiled-f32, compiled-bf16 (bf16: autocast). Prints one
-JSON object: the loss of each step, the median milliseconds of a step behind the first five, peak resident memory."""
+JSON object: loss and milliseconds of each step, peak resident memory."""
 
 import contextlib
 import json
 import resource
-import statistics
 import sys
 import time
 from pathlib import Path
@@ -15,12 +14,14 @@ import torch
 
 from decoder import Decoder
 from dump import Run, adamw, nats
+from gpt import Gpt
 
 folder, mode = Path(sys.argv[1]), sys.argv[2]
 how, precision = mode.split("-")
 run = Run(folder)
 settings = run.settings
-model = Decoder.load(folder)
+kind = json.loads((folder / "config.json").read_text())["model_type"]
+model = {"llama": Decoder, "gpt2": Gpt}[kind].load(folder)
 optimizer = adamw(model, settings["optimizer"])
 forward = torch.compile(nats) if how == "compiled" else nats
 cast = torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
@@ -39,12 +40,12 @@ for rate, batch in zip(settings["learning_rates"], stream):
         group["lr"] = rate
     optimizer.step()
     losses.append(loss.item())
-    times.append(time.perf_counter() - began)
+    times.append(1e3 * (time.perf_counter() - began))
 result = {
     "torch": torch.__version__,
     "parameters": sum(parameter.numel() for parameter in model.parameters()),
     "losses": losses,
-    "milliseconds": 1e3 * statistics.median(times[5:]),
+    "milliseconds": times,
     "peak_rss_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
 }
 print(json.dumps(result))

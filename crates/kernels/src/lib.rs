@@ -11,6 +11,7 @@
 
 pub mod activation;
 pub mod attention;
+pub mod columns;
 pub mod embedding;
 pub mod gemm;
 pub mod isa;

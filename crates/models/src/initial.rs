@@ -212,7 +212,7 @@ fn orthonormal(rows: usize, hidden: usize, seed: Seed) -> Vec<f32> {
 }
 
 /// Normal variates by the polar method of Box and Muller.
-fn normal(count: usize, deviation: f32, seed: Seed) -> Vec<f32> {
+pub(crate) fn normal(count: usize, deviation: f32, seed: Seed) -> Vec<f32> {
     let mut rng = seed.rng();
     let mut values = Vec::with_capacity(count + 1);
     while values.len() < count {

@@ -1,10 +1,13 @@
 //! The architectures, one file each.
 
+mod causal;
 pub mod decoder;
+pub mod gpt;
 pub mod initial;
 pub mod kv_cache;
 mod rows;
 
+pub use causal::Causal;
 pub use initial::InitialWeights;
 pub use kv_cache::KvCache;
 pub use rows::Rows;

@@ -76,26 +76,11 @@ impl Extract {
         })
     }
 
-    /// Another entity of the class whose name shares at most its brand or second word with those shown. In training it
-    /// often does share one, so that half a name is learned to be none.
+    /// Another entity of the class than those shown.
     pub(crate) fn absent(&self, d: &mut Dice) -> Option<Thing> {
-        let shares_a_word = |t: &Thing| {
-            let mut shown = self.things.iter().flat_map(|o| o.name.split(' '));
-            shown.any(|word| t.name.split(' ').any(|own| own == word))
-        };
-        let wanted = self.split == Split::Training && d.chance(0.35);
-        let mut fallback = None;
-        for _ in 0..40 {
-            let t = Thing::draw(self.class, self.split, false, d);
-            if self.things.iter().any(|o| o.key == t.key) {
-                continue;
-            }
-            if !wanted || shares_a_word(&t) {
-                return Some(t);
-            }
-            fallback = Some(t);
-        }
-        fallback
+        (0..40)
+            .map(|_| Thing::draw(self.class, self.split, false, d))
+            .find(|t| self.things.iter().all(|o| o.key != t.key))
     }
 
     /// The values of `field` for all things but those named, for reject lists.

@@ -11,6 +11,7 @@ mod flex;
 mod testing;
 
 pub mod adamw;
+pub mod affine;
 pub mod attention;
 pub mod device;
 pub mod embedding;
@@ -25,6 +26,7 @@ pub mod rope;
 pub mod swiglu;
 
 pub use adamw::{AdamW, adamw, sum_of_squares};
+pub use affine::affine;
 pub use attention::{KeyRanges, attention};
 pub use burn;
 pub use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};

@@ -42,38 +42,124 @@ trait LinearOp: Backend {
 
 impl LinearOp for Flex {
     fn linear(x: FlexTensor, weight: FlexTensor, precision: Precision) -> FlexTensor {
-        let (out_features, in_features) = weight_dims(&weight);
-        let mut shape = flex::dims(&x);
-        let (x, w) = (flex::floats(&x), flex::floats(&weight));
-        let rows = x.len() / in_features;
-        let _timed = profile::time("linear", flops(rows, &weight));
-        let mut y = buffers::take(rows * out_features);
-        let a = Mat {
-            data: &x,
-            row_stride: in_features,
-            col_stride: 1,
-        };
-        let b = Mat {
-            data: &w,
-            row_stride: 1,
-            col_stride: in_features,
-        };
-        matmul(
-            precision,
-            rows,
-            out_features,
-            in_features,
-            a,
-            b,
-            &mut y,
-            false,
-            None,
-        );
-        if let Some(last) = shape.last_mut() {
-            *last = out_features;
-        }
-        flex::tensor(y, shape)
+        product(&x, &weight, None, precision)
     }
+}
+
+/// `x · Wᵀ`, plus a bias on every row.
+pub(crate) fn product(
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    bias: Option<&FlexTensor>,
+    precision: Precision,
+) -> FlexTensor {
+    let (out_features, in_features) = weight_dims(weight);
+    let mut shape = flex::dims(x);
+    let (x, w, bias) = (
+        flex::floats(x),
+        flex::floats(weight),
+        bias.map(flex::floats),
+    );
+    let rows = x.len() / in_features;
+    let _timed = profile::time("linear", flops(rows, weight));
+    let mut y = buffers::take(rows * out_features);
+    let a = Mat {
+        data: &x,
+        row_stride: in_features,
+        col_stride: 1,
+    };
+    let b = Mat {
+        data: &w,
+        row_stride: 1,
+        col_stride: in_features,
+    };
+    matmul(
+        precision,
+        rows,
+        out_features,
+        in_features,
+        a,
+        b,
+        &mut y,
+        false,
+        bias.as_deref(),
+    );
+    if let Some(last) = shape.last_mut() {
+        *last = out_features;
+    }
+    flex::tensor(y, shape)
+}
+
+/// `dY · W`, in the shape of `x`.
+pub(crate) fn input_gradient(
+    upstream: &FlexTensor,
+    weight: &FlexTensor,
+    x: &FlexTensor,
+    precision: Precision,
+) -> FlexTensor {
+    let (dy, w) = (flex::floats(upstream), flex::floats(weight));
+    let (out_features, in_features) = weight_dims(weight);
+    let rows = dy.len() / out_features;
+    let _timed = profile::time("linear, gradient of the input", flops(rows, weight));
+    let mut dx = buffers::take(rows * in_features);
+    let a = Mat {
+        data: &dy,
+        row_stride: out_features,
+        col_stride: 1,
+    };
+    let b = Mat {
+        data: &w,
+        row_stride: in_features,
+        col_stride: 1,
+    };
+    matmul(
+        precision,
+        rows,
+        in_features,
+        out_features,
+        a,
+        b,
+        &mut dx,
+        false,
+        None,
+    );
+    flex::tensor(dx, flex::dims(x))
+}
+
+/// `dYᵀ · X`.
+pub(crate) fn weight_gradient(
+    upstream: &FlexTensor,
+    x: &FlexTensor,
+    weight: &FlexTensor,
+    precision: Precision,
+) -> FlexTensor {
+    let (dy, values) = (flex::floats(upstream), flex::floats(x));
+    let (out_features, in_features) = weight_dims(weight);
+    let rows = dy.len() / out_features;
+    let _timed = profile::time("linear, gradient of the weight", flops(rows, weight));
+    let mut dw = buffers::take(out_features * in_features);
+    let a = Mat {
+        data: &dy,
+        row_stride: 1,
+        col_stride: out_features,
+    };
+    let b = Mat {
+        data: &values,
+        row_stride: in_features,
+        col_stride: 1,
+    };
+    matmul(
+        precision,
+        out_features,
+        in_features,
+        rows,
+        a,
+        b,
+        &mut dw,
+        false,
+        None,
+    );
+    flex::tensor(dw, [out_features, in_features])
 }
 
 /// Floating-point operations of one of the products.
@@ -97,66 +183,15 @@ impl Backward<Flex, 2> for LinearBackward {
         let (x, weight, precision) = ops.state;
         let [x_node, weight_node] = ops.parents;
         let upstream = grads.consume::<Flex>(&ops.node);
-        let dy = flex::floats(&upstream);
-        let (out_features, in_features) = weight_dims(&weight);
-        let rows = dy.len() / out_features;
         if let Some(node) = x_node {
-            let _timed = profile::time("linear, gradient of the input", flops(rows, &weight));
-            let w = flex::floats(&weight);
-            let mut dx = buffers::take(rows * in_features);
-            let a = Mat {
-                data: &dy,
-                row_stride: out_features,
-                col_stride: 1,
-            };
-            let b = Mat {
-                data: &w,
-                row_stride: in_features,
-                col_stride: 1,
-            };
-            matmul(
-                precision,
-                rows,
-                in_features,
-                out_features,
-                a,
-                b,
-                &mut dx,
-                false,
-                None,
-            );
-            grads.register::<Flex>(node.id, flex::tensor(dx, flex::dims(&x)));
+            let dx = input_gradient(&upstream, &weight, &x, precision);
+            grads.register::<Flex>(node.id, dx);
         }
         if let Some(node) = weight_node {
-            let _timed = profile::time("linear, gradient of the weight", flops(rows, &weight));
-            let values = flex::floats(&x);
-            let mut dw = buffers::take(out_features * in_features);
-            let a = Mat {
-                data: &dy,
-                row_stride: 1,
-                col_stride: out_features,
-            };
-            let b = Mat {
-                data: &values,
-                row_stride: in_features,
-                col_stride: 1,
-            };
-            matmul(
-                precision,
-                out_features,
-                in_features,
-                rows,
-                a,
-                b,
-                &mut dw,
-                false,
-                None,
-            );
-            grads.register::<Flex>(node.id, flex::tensor(dw, [out_features, in_features]));
+            let dw = weight_gradient(&upstream, &x, &weight, precision);
+            grads.register::<Flex>(node.id, dw);
         }
-        drop(dy);
-        buffers::give(upstream);
-        buffers::give(x);
+        buffers::give_all([upstream, x]);
     }
 }
 

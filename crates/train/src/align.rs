@@ -203,7 +203,7 @@ pub fn run(
     let history = &trainer.history;
     let metrics = json!({
         "stage": "align",
-        "parameters": trainer.decoder().config().parameters(),
+        "parameters": trainer.model().config().parameters(),
         "pairs": given,
         "pairs_with_feedback": pairs.len(),
         "tokens": trainer.tokens,
@@ -245,7 +245,7 @@ fn step(
     config: &Config,
 ) -> Result<()> {
     let (mut batch, places) = pack(pairs, context);
-    let decoder = trainer.decoder();
+    let decoder = trainer.model();
     let hidden = decoder.forward(batch.tokens(&trainer.device), &batch.layout(), None); // [rows, context, hidden]
     let logprobs = decoder.token_logprobs(hidden.clone(), &batch.targets);
     let counts = std::mem::replace(&mut batch.weights, vec![0.0; logprobs.len()]);

@@ -36,7 +36,7 @@ pub(crate) fn save<S: Serialize>(
     seconds: f64,
 ) -> Result<()> {
     let mut tensors = Vec::new();
-    for (index, (shape, values)) in parameters(trainer.decoder()).into_iter().enumerate() {
+    for (index, (shape, values)) in parameters(trainer.model()).into_iter().enumerate() {
         tensors.push(HostTensor {
             name: format!("parameter.{index}"),
             shape,
@@ -84,11 +84,11 @@ pub(crate) fn restore<S: DeserializeOwned>(
         path: path.clone(),
         reason: format!("its state cannot be read: {error}"),
     })?;
-    let config = trainer.decoder().config().clone();
+    let config = trainer.model().config().clone();
     let mut index = 0;
     let decoder = Decoder::build(
         &config,
-        trainer.decoder().precision(),
+        trainer.model().precision(),
         &trainer.device,
         |_, shape| {
             let values = weights.get(&format!("parameter.{index}"), shape);

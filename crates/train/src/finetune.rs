@@ -189,7 +189,7 @@ pub fn run(
     let history = &trainer.history;
     let metrics = json!({
         "stage": "finetune",
-        "parameters": trainer.decoder().config().parameters(),
+        "parameters": trainer.model().config().parameters(),
         "examples": examples.len(),
         "examples_left_out": left_out,
         "tokens": trainer.tokens,

@@ -7,6 +7,7 @@ pub mod align;
 mod checkpoint;
 mod error;
 pub mod finetune;
+mod gpt_steps;
 mod history;
 mod optimizer;
 mod packing;
@@ -20,6 +21,7 @@ mod trainer;
 mod validation;
 
 pub use error::{Error, Result};
+pub use gpt_steps::GptSteps;
 pub use history::{History, Point, Sampled, Throughput, Validated};
 pub use optimizer::OptimizerConfig;
 pub use peer::dump as dump_peer;

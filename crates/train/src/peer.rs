@@ -81,7 +81,7 @@ pub fn dump(config: &Config, inputs: Inputs<'_>, folder: &Path) -> Result<()> {
     Ok(())
 }
 
-fn write_batch(file: &mut impl Write, batch: &Batch) -> std::io::Result<()> {
+pub(crate) fn write_batch(file: &mut impl Write, batch: &Batch) -> std::io::Result<()> {
     let mut run = |mut values: &mut dyn Iterator<Item = i32>| {
         Iterator::try_for_each(&mut values, |value| file.write_all(&value.to_le_bytes()))
     };

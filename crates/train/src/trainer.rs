@@ -3,8 +3,9 @@
 use std::time::Instant;
 
 use artifact::Progress;
+use models::Causal;
 use models::decoder::Decoder;
-use tensor::{Device, Module};
+use tensor::Device;
 
 use crate::history::{History, Point, Throughput};
 use crate::optimizer::{self, FlatGradients, Optimizer, OptimizerConfig};
@@ -12,9 +13,9 @@ use crate::packing::Batch;
 use crate::{Error, Result, Schedule};
 
 /// A model in training.
-pub(crate) struct Trainer {
+pub(crate) struct Trainer<M = Decoder> {
     /// Taken out only while the optimiser maps it.
-    decoder: Option<Decoder>,
+    model: Option<M>,
     pub(crate) optimizer: Optimizer,
     pub(crate) history: History,
     pub(crate) device: Device,
@@ -52,8 +53,8 @@ impl Rate {
     }
 }
 
-impl Trainer {
-    pub(crate) fn new(decoder: Decoder, device: Device) -> Self {
+impl<M: Causal> Trainer<M> {
+    pub(crate) fn new(model: M, device: Device) -> Self {
         let window = Window {
             loss: 0.0,
             counted: 0.0,
@@ -61,9 +62,9 @@ impl Trainer {
             since: Instant::now(),
         };
         // Parameters are leaves whose gradients are kept.
-        let decoder = decoder.set_require_grad(true);
+        let model = model.set_require_grad(true);
         Self {
-            decoder: Some(decoder),
+            model: Some(model),
             optimizer: Optimizer::default(),
             history: History::default(),
             device,
@@ -73,15 +74,15 @@ impl Trainer {
         }
     }
 
-    pub(crate) fn decoder(&self) -> &Decoder {
-        self.decoder
+    pub(crate) fn model(&self) -> &M {
+        self.model
             .as_ref()
-            .expect("the decoder is out only inside `step`")
+            .expect("the model is out only inside `update`")
     }
 
     /// The model without gradients, sharing the weights.
-    pub(crate) fn frozen(&self) -> Decoder {
-        self.decoder().valid()
+    pub(crate) fn frozen(&self) -> M {
+        self.model().valid()
     }
 
     /// Steps taken.
@@ -106,11 +107,11 @@ impl Trainer {
         let mut sum = FlatGradients::new();
         let mut loss = 0.0;
         for batch in micro_batches {
-            let decoder = self.decoder();
-            let hidden = decoder.forward(batch.tokens(&self.device), &batch.layout(), None); // [rows, context, hidden]
-            let batch_loss = decoder.loss(hidden, &batch.targets(factor)); // [1]
+            let model = self.model();
+            let hidden = model.hidden(batch.tokens(&self.device), &batch.layout()); // [rows, context, hidden]
+            let batch_loss = model.loss(hidden, &batch.targets(factor)); // [1]
             loss += f64::from(tensor::to_vec(batch_loss.clone())[0]);
-            optimizer::collect(decoder, batch_loss.backward(), &mut sum);
+            optimizer::collect(model, batch_loss.backward(), &mut sum);
         }
         let tokens = micro_batches
             .iter()
@@ -142,12 +143,11 @@ impl Trainer {
             1.0
         };
         let learning_rate = rate.at(step);
-        let decoder = self.decoder.take().expect("put back below");
-        self.decoder =
-            Some(
-                self.optimizer
-                    .update(decoder, gradients, config, learning_rate, scale),
-            );
+        let model = self.model.take().expect("put back below");
+        let model = self
+            .optimizer
+            .update(model, gradients, config, learning_rate, scale);
+        self.model = Some(model);
         self.tokens += tokens;
         self.window.loss += loss * counted;
         self.window.counted += counted;
@@ -197,13 +197,13 @@ impl Trainer {
 
     pub(crate) fn restore(
         &mut self,
-        decoder: Decoder,
+        model: M,
         optimizer: Optimizer,
         history: History,
         tokens: u64,
         window: [f64; 2],
     ) {
-        self.decoder = Some(decoder.set_require_grad(true));
+        self.model = Some(model.set_require_grad(true));
         self.optimizer = optimizer;
         self.history = history;
         self.tokens = tokens;

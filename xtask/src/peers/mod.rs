@@ -3,6 +3,8 @@
 mod pretrain;
 mod train;
 
+use train::Work;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -31,7 +33,7 @@ pub(crate) enum Peer {
     /// Training steps of our own architecture at about 13 M and 48 M parameters beside PyTorch, eager and compiled, in
     /// f32 and with bf16 autocast: milliseconds of a step, peak memory, and whether the losses agree.
     TrainModern {
-        /// Folder for what the peer reads, and for our runs.
+        /// Folder for what the peer reads.
         #[arg(long, default_value = "target/peers/train-modern")]
         dump: PathBuf,
         /// Depths of the models; the depth sets the size.
@@ -42,6 +44,19 @@ pub(crate) enum Peer {
         steps: usize,
         /// How often each engine runs, in turns.
         #[arg(long, default_value_t = 2)]
+        rounds: usize,
+    },
+    /// Training steps of a GPT (6 layers, 6 heads, width 384, context 256, 16 rows, vocabulary 4,096, LayerNorm, GELU)
+    /// beside PyTorch, as `train-modern` does.
+    TrainGpt {
+        /// Folder for what the peer reads.
+        #[arg(long, default_value = "target/peers/train-gpt")]
+        dump: PathBuf,
+        /// Steps of each run.
+        #[arg(long, default_value_t = 20)]
+        steps: usize,
+        /// How often each engine runs, in turns.
+        #[arg(long, default_value_t = 3)]
         rounds: usize,
     },
 }
@@ -63,9 +78,15 @@ pub(crate) fn run(peer: &Peer) -> anyhow::Result<()> {
             depth,
             steps,
             rounds,
-        } => depth
-            .iter()
-            .try_for_each(|&depth| train::run(dump, depth, *steps, *rounds)),
+        } => depth.iter().try_for_each(|&depth| {
+            let dump = dump.join(format!("depth-{depth}"));
+            train::run(&dump, &Work::Modern { depth }, *steps, *rounds)
+        }),
+        Peer::TrainGpt {
+            dump,
+            steps,
+            rounds,
+        } => train::run(dump, &Work::Gpt, *steps, *rounds),
     }
 }
 

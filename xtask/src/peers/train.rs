@@ -14,6 +14,8 @@ const ROWS: usize = 16;
 const CONTEXT: usize = 256;
 /// How far the losses of the first ten steps may differ, where products are in f32 on both sides, and in bf16.
 const TOLERANCE: [(&str, f64); 2] = [("f32", 1e-3), ("bf16", 2e-2)];
+/// The first steps of a run, which compile and allocate.
+const WARM_UP: usize = 5;
 const MODES: [&str; 4] = ["eager-f32", "eager-bf16", "compiled-f32", "compiled-bf16"];
 
 /// One engine in one precision.
@@ -26,14 +28,21 @@ struct Engine {
     peak_bytes: f64,
 }
 
+/// The work, and how our side of it is run.
+pub(super) enum Work {
+    /// Our own architecture at a depth.
+    Modern { depth: usize },
+    /// A GPT of 6 layers, 6 heads, width 384, vocabulary 4,096.
+    Gpt,
+}
+
 /// Runs all engines in turns and prints what they took.
 ///
 /// # Errors
 /// A run fails, or losses differ by more than the tolerance.
 #[expect(clippy::print_stdout, reason = "the table is the result")]
-pub(super) fn run(dump: &Path, depth: usize, steps: usize, rounds: usize) -> anyhow::Result<()> {
+pub(super) fn run(dump: &Path, work: &Work, steps: usize, rounds: usize) -> anyhow::Result<()> {
     let python = python::with_torch()?;
-    let dump = dump.join(format!("depth-{depth}"));
     let ours = ["f32", "bf16"].map(|precision| format!("ontogeny {precision}"));
     let theirs = MODES.map(|mode| format!("pytorch {mode}"));
     let mut engines: Vec<Engine> = ours
@@ -48,14 +57,15 @@ pub(super) fn run(dump: &Path, depth: usize, steps: usize, rounds: usize) -> any
     for _ in 0..rounds {
         for engine in &mut engines {
             if let Some(precision) = engine.name.clone().strip_prefix("ontogeny ") {
-                train(engine, precision, &dump, depth, steps)?;
+                match work {
+                    Work::Modern { depth } => modern(engine, precision, dump, *depth, steps)?,
+                    Work::Gpt => engine.take(&gpt(precision, dump, steps)?)?,
+                }
             } else {
                 let mode = engine.name.trim_start_matches("pytorch ");
-                let run = output(script(&python, "step.py", &dump)?.arg(mode))?;
+                let run = output(script(&python, "step.py", dump)?.arg(mode))?;
                 parameters = number(&run, "parameters")?;
-                engine.milliseconds.push(number(&run, "milliseconds")?);
-                engine.losses = numbers(&run["losses"])?;
-                engine.peak_bytes = number(&run, "peak_rss_bytes")?;
+                engine.take(&run)?;
             }
         }
     }
@@ -121,6 +131,19 @@ pub(super) fn run(dump: &Path, depth: usize, steps: usize, rounds: usize) -> any
 }
 
 impl Engine {
+    /// What a run printed: `milliseconds` of each step, `losses`, `peak_rss_bytes`.
+    fn take(&mut self, run: &Value) -> anyhow::Result<()> {
+        let mut steps = numbers(&run["milliseconds"])?.split_off(WARM_UP);
+        steps.sort_by(f64::total_cmp);
+        let median = steps
+            .get(steps.len() / 2)
+            .context("too few steps to measure")?;
+        self.milliseconds.push(*median);
+        self.losses = numbers(&run["losses"])?;
+        self.peak_bytes = number(run, "peak_rss_bytes")?;
+        Ok(())
+    }
+
     /// Of its rounds the fastest: what others on the machine add is not the engine's.
     fn best(&self) -> f64 {
         self.milliseconds
@@ -130,8 +153,24 @@ impl Engine {
     }
 }
 
-/// Our own steps. The first of them writes what the peer reads.
-fn train(
+/// Steps of a GPT; writes what the peer reads.
+fn gpt(precision: &str, dump: &Path, steps: usize) -> anyhow::Result<Value> {
+    let mut command = cargo(&[
+        "run",
+        "--release",
+        "-p",
+        "train",
+        "--example",
+        "gpt_steps",
+        "--",
+    ]);
+    command.arg(std::path::absolute(dump)?).arg(precision);
+    let shape = [6, 384, 4096, CONTEXT, ROWS, steps];
+    output(command.args(shape.map(|n| n.to_string())))
+}
+
+/// Steps of our own architecture; the run writes what the peer reads.
+fn modern(
     engine: &mut Engine,
     precision: &str,
     dump: &Path,

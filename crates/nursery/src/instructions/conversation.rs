@@ -86,7 +86,7 @@ pub(crate) fn over_list(split: Split, wanted: usize, d: &mut Dice) -> Option<Con
         if turns.len() == wanted {
             break;
         }
-        let answerable = !d.chance(0.22);
+        let answerable = !d.chance(0.28);
         let asked = match d.below(10) {
             0..3 => lookup::ask(&e, answerable, d),
             3..6 => comparison::ask(&e, answerable, d),
@@ -105,7 +105,7 @@ pub(crate) fn over_policy(split: Split, wanted: usize, d: &mut Dice) -> Conversa
     let context = policy::notice(&p, &shown, split, d);
     let mut turns: Vec<Asked> = Vec::new();
     for _ in 0..wanted {
-        let answerable = !d.chance(0.22);
+        let answerable = !d.chance(0.28);
         let asked = if d.chance(0.35) {
             summary::ask(&p, &shown, context.clone(), answerable, d)
         } else {

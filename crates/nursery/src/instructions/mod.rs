@@ -164,15 +164,15 @@ pub(crate) const CONVERSATIONS: f64 = 0.6;
 
 /// How often each kind is drawn for the other rows of the training file, in percent.
 pub(crate) const SHARES: [(Kind, u32); 9] = [
-    (Kind::Lookup, 9),
-    (Kind::Comparison, 16),
-    (Kind::Arithmetic, 13),
-    (Kind::Classification, 8),
-    (Kind::Extraction, 7),
+    (Kind::Lookup, 10),
+    (Kind::Comparison, 14),
+    (Kind::Arithmetic, 15),
+    (Kind::Classification, 7),
+    (Kind::Extraction, 6),
     (Kind::Rewrite, 8),
-    (Kind::Summary, 10),
+    (Kind::Summary, 9),
     (Kind::Recommendation, 9),
-    (Kind::Unanswerable, 20),
+    (Kind::Unanswerable, 22),
 ];
 
 const SYSTEM: &[&str] = &[

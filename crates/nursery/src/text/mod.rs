@@ -24,7 +24,7 @@ pub(crate) struct Draft {
 type Writer = fn(&mut Dice) -> Option<String>;
 
 const WRITERS: [((&str, Writer), u32); 15] = [
-    (("dialogue", dialogue::over_list), 36),
+    (("dialogue", dialogue::over_list), 34),
     (("faq", dialogue::over_policy), 7),
     (("catalogue", catalogue::page), 7),
     (("price-list", catalogue::price_list), 5),
@@ -36,8 +36,8 @@ const WRITERS: [((&str, Writer), u32); 15] = [
     (("letter", letters::letter), 4),
     (("e-mail", letters::mail), 4),
     (("desk-log", desk::log), 7),
-    (("glossary", glossary::page), 4),
-    (("sums", sums::sheet), 3),
+    (("glossary", glossary::page), 7),
+    (("sums", sums::sheet), 8),
     (("review", reviews::page), 4),
 ];
 
