@@ -60,7 +60,7 @@ fn shares_of_the_kinds() {
     assert!((20..=30).contains(&refused), "{refused}%");
     for kind in Kind::ALL {
         assert!(
-            r.training.iter().filter(|e| e.kind == kind).count() > 150,
+            r.training.iter().filter(|e| e.kind == kind).count() > 120,
             "{kind:?}"
         );
         assert_eq!(
