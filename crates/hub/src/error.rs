@@ -44,7 +44,7 @@ pub enum Error {
     },
     /// No model goes by this name.
     #[error(
-        "no model `{wanted}`: it is no artifact id, no name, and no folder with a config.json{hint}"
+        "no model `{wanted}`: it is no artifact id, no name, no folder with a config.json and no .gguf file{hint}"
     )]
     Unknown {
         /// What was asked for.

@@ -3,13 +3,14 @@
 use std::fs;
 use std::path::Path;
 
+use models::Values;
 use models::decoder::{Config, Decoder};
 use serde::{Deserialize, Serialize};
 use tensor::{Device, Precision};
 use tokenizer::Tokenizer;
 
 use crate::weights::{self, HostTensor, Weights};
-use crate::{Error, Result};
+use crate::{Error, Result, gguf};
 
 /// `config.json`: the architecture in Hugging Face's fields, and how we compute products.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -62,11 +63,17 @@ pub struct LoadedModel {
     pub id: String,
 }
 
-/// Reads and checks a folder's `config.json`.
+/// Reads and checks a folder's `config.json`, or the head of a `.gguf` file.
 ///
 /// # Errors
 /// When it is missing, is no JSON, or its numbers do not fit each other.
 pub fn read_config(folder: &Path) -> Result<ModelConfig> {
+    if folder.is_file() {
+        return Ok(ModelConfig {
+            decoder: gguf::read_config(folder)?,
+            precision: Products::F32,
+        });
+    }
     let path = folder.join("config.json");
     let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
     let config: ModelConfig = serde_json::from_str(&text).map_err(|source| Error::Json {
@@ -80,11 +87,14 @@ pub fn read_config(folder: &Path) -> Result<ModelConfig> {
     Ok(config)
 }
 
-/// Reads a model's folder onto a device.
+/// Reads a model's folder, or a `.gguf` file, onto a device.
 ///
 /// # Errors
 /// Names the file, and in it the tensor or field, that is missing or does not fit.
 pub fn load(folder: &Path, id: &str, device: &Device) -> Result<LoadedModel> {
+    if folder.is_file() {
+        return gguf::load(folder, id, device);
+    }
     let config = read_config(folder)?;
     let tokenizer = Tokenizer::load(folder)?;
     let path = folder.join("model.safetensors");
@@ -96,7 +106,7 @@ pub fn load(folder: &Path, id: &str, device: &Device) -> Result<LoadedModel> {
             format!("the tokenizer has {tokens} tokens, the embedding table {rows} rows"),
         ));
     }
-    let source = |name: &str, shape: &[usize]| weights.get(name, shape);
+    let source = |name: &str, shape: &[usize]| weights.get(name, shape).map(Values::from);
     let decoder = Decoder::build(&config.decoder, config.precision.into(), device, source)?;
     Ok(LoadedModel {
         decoder,

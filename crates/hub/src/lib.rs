@@ -1,8 +1,9 @@
-//! Checkpoints in and out, in the folder layout of Hugging Face: `config.json`,
-//! `model.safetensors`, `tokenizer.json`, `tokenizer_config.json`, `generation_config.json`.
+//! Checkpoints in and out: folders in the layout of Hugging Face (`config.json`, `model.safetensors`, `tokenizer.json`,
+//! `tokenizer_config.json`, `generation_config.json`), and GGUF files in.
 
 mod error;
 mod folder;
+mod gguf;
 mod resolve;
 pub mod weights;
 

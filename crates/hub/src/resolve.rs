@@ -1,4 +1,4 @@
-//! From what a user types to a model's folder.
+//! From what a user types to a model's folder or file.
 
 use std::path::{Path, PathBuf};
 
@@ -6,7 +6,8 @@ use artifact::Store;
 
 use crate::{Error, Result};
 
-/// The folder and the id of `wanted`: an artifact id or its unique prefix, a name, or a folder with a `config.json`.
+/// The path and the id of `wanted`: an artifact id or its unique prefix, a name, a folder with a `config.json`, or a
+/// `.gguf` file.
 ///
 /// # Errors
 /// When nothing goes by that name (near misses are listed), or what does is no model.
@@ -14,6 +15,10 @@ pub fn resolve(store: &Store, wanted: &str) -> Result<(PathBuf, String)> {
     let folder = Path::new(wanted);
     if folder.join("config.json").is_file() {
         return Ok((folder.to_owned(), model_name(folder)));
+    }
+    if folder.extension().is_some_and(|ending| ending == "gguf") && folder.is_file() {
+        let name = folder.file_stem().unwrap_or_default().to_string_lossy();
+        return Ok((folder.to_owned(), name.into_owned()));
     }
     match store.get(wanted) {
         Ok(artifact) if artifact.manifest.kind == "model" => {

@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use hub::weights::Weights;
-use models::Rows;
 use models::decoder::{Config, Decoder};
+use models::{Rows, Values};
 use serde::Deserialize;
 use tensor::burn::module::{ModuleVisitor, Param};
 use tensor::lm_loss::Targets;
@@ -57,7 +57,7 @@ fn agrees(name: &str) {
     let file = Weights::open(&folder.join(format!("{name}.safetensors"))).unwrap();
     let device = Device::flex().autodiff();
     let decoder = Decoder::build(&case.config, Precision::F32, &device, |name, shape| {
-        file.get(name, shape)
+        file.get(name, shape).map(Values::from)
     })
     .unwrap()
     .set_require_grad(true);

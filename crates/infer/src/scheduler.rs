@@ -178,10 +178,7 @@ impl Scheduler {
 
     fn tokens(&self, ids: &[u32], shape: [usize; 2]) -> Tensor<2, Int> {
         let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-        Tensor::from_data(
-            TensorData::new(ids, shape),
-            &self.model.decoder.head().device(),
-        )
+        Tensor::from_data(TensorData::new(ids, shape), &self.model.decoder.device())
     }
 
     /// Chooses the next token of a sequence and reports it; false when the sequence has ended.

@@ -112,6 +112,12 @@ impl Weights {
         self.cols
     }
 
+    /// How the weights came.
+    #[must_use]
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
     /// Bytes in memory.
     #[must_use]
     pub fn bytes(&self) -> usize {

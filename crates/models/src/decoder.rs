@@ -9,11 +9,10 @@ use artifact::Seed;
 use serde::{Deserialize, Serialize};
 use tensor::lm_loss::Targets;
 use tensor::{
-    Device, Int, Module, Param, Precision, Tensor, attention, burn, embedding, linear, lm_loss,
-    rms_norm, rope, swiglu,
+    Device, Int, Module, Param, Precision, Tensor, attention, burn, lm_loss, rms_norm, rope, swiglu,
 };
 
-use crate::{InitialWeights, KvCache, Rows, initial};
+use crate::{InitialWeights, KvCache, Matrix, Rows, Values, initial};
 
 /// The fields of a Hugging Face `config.json` for `LlamaForCausalLM`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -303,10 +302,10 @@ impl Config {
 /// The weights, in Hugging Face's `[out_features, in_features]`.
 #[derive(Module, Debug)]
 pub struct Decoder {
-    embed_tokens: Param<Tensor<2>>, // [vocab, hidden]
+    embed_tokens: Matrix, // [vocab, hidden]
     layers: Vec<Block>,
-    norm: Param<Tensor<1>>,            // [hidden]
-    lm_head: Option<Param<Tensor<2>>>, // [vocab, hidden]
+    norm: Param<Tensor<1>>,  // [hidden]
+    lm_head: Option<Matrix>, // [vocab, hidden]
     #[module(skip)]
     config: Config,
     #[module(skip)]
@@ -317,14 +316,14 @@ pub struct Decoder {
 #[derive(Module, Debug)]
 pub struct Block {
     input_layernorm: Param<Tensor<1>>,          // [hidden]
-    q_proj: Param<Tensor<2>>,                   // [heads · head_dim, hidden]
-    k_proj: Param<Tensor<2>>,                   // [kv_heads · head_dim, hidden]
-    v_proj: Param<Tensor<2>>,                   // [kv_heads · head_dim, hidden]
-    o_proj: Param<Tensor<2>>,                   // [hidden, heads · head_dim]
+    q_proj: Matrix,                             // [heads · head_dim, hidden]
+    k_proj: Matrix,                             // [kv_heads · head_dim, hidden]
+    v_proj: Matrix,                             // [kv_heads · head_dim, hidden]
+    o_proj: Matrix,                             // [hidden, heads · head_dim]
     post_attention_layernorm: Param<Tensor<1>>, // [hidden]
-    gate_proj: Param<Tensor<2>>,                // [ffn, hidden]
-    up_proj: Param<Tensor<2>>,                  // [ffn, hidden]
-    down_proj: Param<Tensor<2>>,                // [hidden, ffn]
+    gate_proj: Matrix,                          // [ffn, hidden]
+    up_proj: Matrix,                            // [ffn, hidden]
+    down_proj: Matrix,                          // [hidden, ffn]
 }
 
 impl Decoder {
@@ -336,7 +335,7 @@ impl Decoder {
         config: &Config,
         precision: Precision,
         device: &Device,
-        mut source: impl FnMut(&str, &[usize]) -> Result<Vec<f32>, E>,
+        mut source: impl FnMut(&str, &[usize]) -> Result<Values, E>,
     ) -> Result<Self, E> {
         let mut tensors = config.tensors().into_iter();
         let mut next = || {
@@ -346,15 +345,13 @@ impl Decoder {
         macro_rules! vector {
             () => {
                 next().map(|(values, shape)| {
-                    Param::from_tensor(tensor::from_vec(values, [shape[0]], device))
+                    Param::from_tensor(tensor::from_vec(values.dense(), [shape[0]], device))
                 })?
             };
         }
         macro_rules! matrix {
             () => {
-                next().map(|(values, shape)| {
-                    Param::from_tensor(tensor::from_vec(values, [shape[0], shape[1]], device))
-                })?
+                next().map(|(values, shape)| Matrix::new(values, [shape[0], shape[1]], device))?
             };
         }
         let embed_tokens = matrix!();
@@ -398,7 +395,7 @@ impl Decoder {
     ) -> Self {
         let mut source = initial::Source::new(weights, config, seed);
         let built = Self::build(config, precision, device, |name, shape| {
-            Ok::<_, std::convert::Infallible>(source.tensor(name, shape))
+            Ok::<_, std::convert::Infallible>(source.tensor(name, shape).into())
         });
         let Ok(decoder) = built;
         decoder
@@ -414,9 +411,14 @@ impl Decoder {
         self.precision
     }
 
+    /// Where the weights are.
+    pub fn device(&self) -> Device {
+        self.norm.val().device()
+    }
+
     /// The weight of the head, `[vocab, hidden]`.
-    pub fn head(&self) -> Tensor<2> {
-        self.lm_head.as_ref().unwrap_or(&self.embed_tokens).val()
+    pub fn head(&self) -> &Matrix {
+        self.lm_head.as_ref().unwrap_or(&self.embed_tokens)
     }
 
     /// The final hidden states; training, rollouts, evaluation and serving all come through here.
@@ -428,7 +430,7 @@ impl Decoder {
         rows: &Rows,
         mut cache: Option<&mut dyn KvCache>,
     ) -> Tensor<3> {
-        let mut x = embedding(self.embed_tokens.val(), tokens); // [batch, seq, hidden]
+        let mut x = self.embed_tokens.embedding(tokens); // [batch, seq, hidden]
         for (index, layer) in self.layers.iter().enumerate() {
             let cache: Option<(&mut dyn KvCache, usize)> = match cache {
                 Some(ref mut cache) => Some((&mut **cache, index)),
@@ -441,17 +443,20 @@ impl Decoder {
 
     /// Shapes: `hidden` `[batch, seq, hidden]`, result `[batch, seq, vocab]`.
     pub fn logits(&self, hidden: Tensor<3>) -> Tensor<3> {
-        linear(hidden, self.head(), self.precision) // [batch, seq, vocab]
+        self.head().forward(hidden, self.precision) // [batch, seq, vocab]
     }
 
     /// The weighted cross-entropy of the targets, one element. Shapes: `hidden` `[batch, seq, hidden]`.
     pub fn loss(&self, hidden: Tensor<3>, targets: &Targets) -> Tensor<1> {
-        lm_loss(flat(hidden), self.head(), targets, self.precision) // [1]
+        let head = self.head().values(&hidden.device()); // [vocab, hidden]
+        let hidden = flat(hidden); // [batch · seq, hidden]
+        lm_loss(hidden, head, targets, self.precision) // [1]
     }
 
     /// The log-probability of a target for each row. Shapes: `hidden` `[batch, seq, hidden]`.
     pub fn token_logprobs(&self, hidden: Tensor<3>, targets: &[u32]) -> Vec<f32> {
-        tensor::token_logprobs(flat(hidden), self.head(), targets, self.precision) // [batch · seq]
+        self.head()
+            .token_logprobs(flat(hidden), targets, self.precision) // [batch · seq]
     }
 }
 
@@ -479,11 +484,18 @@ impl Block {
         let scale = (head_dim as f32).sqrt().recip();
 
         let h = rms_norm(x.clone(), self.input_layernorm.val(), config.rms_norm_eps); // [batch, seq, hidden]
-        let q =
-            linear(h.clone(), self.q_proj.val(), precision).reshape([batch, seq, heads, head_dim]); // [batch, seq, heads, head_dim]
-        let k = linear(h.clone(), self.k_proj.val(), precision)
+        let q = self
+            .q_proj
+            .forward(h.clone(), precision)
+            .reshape([batch, seq, heads, head_dim]); // [batch, seq, heads, head_dim]
+        let k = self
+            .k_proj
+            .forward(h.clone(), precision)
             .reshape([batch, seq, kv_heads, head_dim]); // [batch, seq, kv_heads, head_dim]
-        let v = linear(h, self.v_proj.val(), precision).reshape([batch, seq, kv_heads, head_dim]); // [batch, seq, kv_heads, head_dim]
+        let v = self
+            .v_proj
+            .forward(h, precision)
+            .reshape([batch, seq, kv_heads, head_dim]); // [batch, seq, kv_heads, head_dim]
         let q = rope(q, &rows.positions, config.rope_theta); // [batch, seq, heads, head_dim]
         let k = rope(k, &rows.positions, config.rope_theta); // [batch, seq, kv_heads, head_dim]
         let attended = match cache {
@@ -491,15 +503,15 @@ impl Block {
             None => attention(q, k, v, &rows.ranges, scale),
         }; // [batch, seq, heads, head_dim]
         let attended = attended.reshape([batch, seq, heads * head_dim]); // [batch, seq, heads · head_dim]
-        let x = x + linear(attended, self.o_proj.val(), precision); // [batch, seq, hidden]
+        let x = x + self.o_proj.forward(attended, precision); // [batch, seq, hidden]
 
         let h = rms_norm(
             x.clone(),
             self.post_attention_layernorm.val(),
             config.rms_norm_eps,
         ); // [batch, seq, hidden]
-        let gate = linear(h.clone(), self.gate_proj.val(), precision); // [batch, seq, ffn]
-        let up = linear(h, self.up_proj.val(), precision); // [batch, seq, ffn]
-        x + linear(swiglu(gate, up), self.down_proj.val(), precision) // [batch, seq, hidden]
+        let gate = self.gate_proj.forward(h.clone(), precision); // [batch, seq, ffn]
+        let up = self.up_proj.forward(h, precision); // [batch, seq, ffn]
+        x + self.down_proj.forward(swiglu(gate, up), precision) // [batch, seq, hidden]
     }
 }

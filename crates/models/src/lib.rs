@@ -5,9 +5,11 @@ pub mod decoder;
 pub mod gpt;
 pub mod initial;
 pub mod kv_cache;
+mod matrix;
 mod rows;
 
 pub use causal::Causal;
 pub use initial::InitialWeights;
 pub use kv_cache::KvCache;
+pub use matrix::{Matrix, Values};
 pub use rows::Rows;

@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use hub::weights::{HostTensor, Weights, parameters, write};
+use models::Values;
 use models::decoder::Decoder;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
@@ -93,7 +94,7 @@ pub(crate) fn restore<S: DeserializeOwned>(
         |_, shape| {
             let values = weights.get(&format!("parameter.{index}"), shape);
             index += 1;
-            values
+            values.map(Values::from)
         },
     )?;
     let plain = trainer.device.clone().without_autodiff();

@@ -21,7 +21,7 @@ Examples:
   ontogeny chat quickstart --system \"You are the assistant of a dive shop.\"
   echo \"Which regulators are in stock?\" | ontogeny chat quickstart --json")]
 pub(crate) struct Arguments {
-    /// An artifact id or its unique prefix, a name, or a folder
+    /// An artifact id or its unique prefix, a name, a folder, or a .gguf file
     model: String,
     /// What the model is told before the conversation
     #[arg(long, value_name = "S")]

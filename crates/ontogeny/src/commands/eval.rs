@@ -26,7 +26,7 @@ Examples:
 A TASK is `nursery` (the held-out questions of the embedded world), a .jsonl file of questions with answers or of
 preference pairs, or any other file or folder of documents, measured in bits per byte.")]
 pub(crate) struct Arguments {
-    /// An artifact id or its unique prefix, a name, or a folder
+    /// An artifact id or its unique prefix, a name, a folder, or a .gguf file
     model: String,
     /// What to measure it on; may be given several times
     #[arg(long, required = true, value_name = "TASK", num_args = 1..)]

@@ -18,7 +18,7 @@ Examples:
   ontogeny generate quickstart \"The reef\" --max-tokens 40
   echo \"The reef\" | ontogeny generate quickstart --temperature 0.8 --seed 7 --json")]
 pub(crate) struct Arguments {
-    /// An artifact id or its unique prefix, a name, or a folder
+    /// An artifact id or its unique prefix, a name, a folder, or a .gguf file
     model: String,
     /// The text to continue; read from stdin when absent
     #[arg(allow_hyphen_values = true)]

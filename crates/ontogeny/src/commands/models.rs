@@ -16,7 +16,7 @@ pub(crate) enum Command {
     /// One model: shape, files, metrics, inputs
     #[command(after_help = "Example:\n  ontogeny models show quickstart")]
     Show {
-        /// An artifact id or its unique prefix, a name, or a folder
+        /// An artifact id or its unique prefix, a name, a folder, or a .gguf file
         model: String,
     },
     /// Delete a model from the store

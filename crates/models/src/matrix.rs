@@ -1,0 +1,95 @@
+//! A weight matrix as models hold it: in f32 to be trained, or of few bits to be run.
+
+use tensor::{Device, Int, Module, Param, Precision, Quantised, Tensor, burn, embedding, linear};
+
+/// The values of one tensor, on their way into a model.
+#[derive(Clone, Debug)]
+pub enum Values {
+    /// In row-major order.
+    Dense(Vec<f32>),
+    /// As a file holds them.
+    Quantised(Quantised),
+}
+
+impl From<Vec<f32>> for Values {
+    fn from(values: Vec<f32>) -> Self {
+        Self::Dense(values)
+    }
+}
+
+impl Values {
+    /// In row-major order.
+    pub fn dense(self) -> Vec<f32> {
+        match self {
+            Self::Dense(values) => values,
+            Self::Quantised(matrix) => tensor::to_vec(matrix.values(&Device::flex())),
+        }
+    }
+}
+
+/// A matrix `[out_features, in_features]`.
+#[derive(Module, Debug)]
+pub enum Matrix {
+    /// In f32: trained, and on any device.
+    Dense(Param<Tensor<2>>),
+    /// Of few bits: for inference on the CPU.
+    Packed(Packed),
+}
+
+/// A matrix of few bits, which training leaves alone.
+#[derive(Module, Debug)]
+pub struct Packed {
+    #[module(skip)]
+    weight: Quantised,
+}
+
+impl Matrix {
+    /// From values of `shape`.
+    pub fn new(values: Values, [rows, cols]: [usize; 2], device: &Device) -> Self {
+        match values {
+            Values::Dense(values) => Self::Dense(Param::from_tensor(tensor::from_vec(
+                values,
+                [rows, cols],
+                device,
+            ))),
+            Values::Quantised(weight) => Self::Packed(Packed { weight }),
+        }
+    }
+
+    /// `x · Wᵀ`. Shapes: `x` `[…, in_features]`, result `[…, out_features]`.
+    pub fn forward<const D: usize>(&self, x: Tensor<D>, precision: Precision) -> Tensor<D> {
+        match self {
+            Self::Dense(weight) => linear(x, weight.val(), precision),
+            Self::Packed(Packed { weight }) => weight.linear(x),
+        }
+    }
+
+    /// A row for every token id. Shapes: `ids` `[batch, seq]`, result `[batch, seq, in_features]`.
+    pub fn embedding(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        match self {
+            Self::Dense(weight) => embedding(weight.val(), ids),
+            Self::Packed(Packed { weight }) => weight.embedding(ids),
+        }
+    }
+
+    /// The log-probability of each row's target, with this matrix as head. Shapes: `hidden` `[rows, in_features]`.
+    pub fn token_logprobs(
+        &self,
+        hidden: Tensor<2>,
+        targets: &[u32],
+        precision: Precision,
+    ) -> Vec<f32> {
+        match self {
+            Self::Dense(weight) => tensor::token_logprobs(hidden, weight.val(), targets, precision),
+            Self::Packed(Packed { weight }) => weight.token_logprobs(hidden, targets),
+        }
+    }
+
+    /// In f32.
+    pub fn values(&self, device: &Device) -> Tensor<2> {
+        match self {
+            Self::Dense(weight) => weight.val(),
+            Self::Packed(Packed { weight }) => weight.values(device),
+        }
+    }
+}

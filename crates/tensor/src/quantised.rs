@@ -1,0 +1,155 @@
+//! Matrices of few bits, as GGUF files hold them, for inference: products, rows as embeddings, log-probabilities.
+//!
+//! On the CPU they stay as they are; another device gets their values in f32.
+
+use std::sync::Arc;
+
+use burn::backend::Flex;
+use burn::tensor::{Device, Int, Tensor};
+use kernels::loss::log_softmax_row;
+use kernels::quant::{Weights, matmul};
+
+pub use kernels::quant::Format;
+
+use crate::{buffers, flex, profile};
+
+/// A matrix `[out_features, in_features]` of few bits; clones share it.
+#[derive(Clone)]
+pub struct Quantised(Arc<Weights>);
+
+impl std::fmt::Debug for Quantised {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Quantised({:?}, {:?})", self.0.format(), self.dims())
+    }
+}
+
+impl Quantised {
+    /// From a file's blocks, row by row.
+    ///
+    /// # Panics
+    /// When a row is not a whole number of blocks, or `blocks` is not as long as the rows are.
+    pub fn new(format: Format, [rows, cols]: [usize; 2], blocks: &[u8]) -> Self {
+        Self(Arc::new(Weights::new(format, rows, cols, blocks)))
+    }
+
+    /// `[out_features, in_features]`.
+    pub fn dims(&self) -> [usize; 2] {
+        [self.0.rows(), self.0.cols()]
+    }
+
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        self.0.bytes()
+    }
+
+    /// The values in f32: `[out_features, in_features]`.
+    pub fn values(&self, device: &Device) -> Tensor<2> {
+        let [rows, cols] = self.dims();
+        let mut values = vec![0.0; rows * cols];
+        for (row, out) in values.chunks_exact_mut(cols).enumerate() {
+            self.0.row(row, out);
+        }
+        flex::from_vec(values, [rows, cols], device)
+    }
+
+    /// `x · Wᵀ`, with x rounded to eight bits in groups of 32.
+    ///
+    /// Shapes: `x` `[…, in_features]`, result `[…, out_features]`.
+    ///
+    /// # Panics
+    /// When `x` is not on the CPU without gradients: these weights are not trained.
+    pub fn linear<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        let [rows, cols] = self.dims();
+        let mut shape = x.dims();
+        let device = x.device();
+        let x = x
+            .try_into_primitive::<Flex>()
+            .expect("quantised weights serve on the CPU, without gradients");
+        let x = flex::floats(&x);
+        let count = x.len() / cols;
+        let _timed = profile::time("quantised linear", 2.0 * (count * rows * cols) as f64);
+        let mut y = buffers::take(count * rows);
+        matmul(&x, &self.0, &mut y);
+        shape[D - 1] = rows;
+        flex::from_vec(y, shape, &device)
+    }
+
+    /// A row for every token id.
+    ///
+    /// Shapes: `ids` `[batch, seq]`, result `[batch, seq, in_features]`.
+    pub fn embedding(&self, ids: Tensor<2, Int>) -> Tensor<3> {
+        let [batch, seq] = ids.dims();
+        let device = ids.device();
+        let cols = self.0.cols();
+        let ids = ids.into_data().convert::<i32>();
+        let ids: Vec<i32> = ids.try_to_vec().expect("converted just above");
+        let mut rows = buffers::take(ids.len() * cols);
+        for (&id, row) in ids.iter().zip(rows.chunks_exact_mut(cols)) {
+            self.0.row(id as usize, row);
+        }
+        flex::from_vec(rows, [batch, seq, cols], &device)
+    }
+
+    /// The log-probability of each row's target, with this matrix as head.
+    ///
+    /// Shapes: `hidden` `[rows, in_features]`, `ids` of `rows`.
+    pub fn token_logprobs(&self, hidden: Tensor<2>, ids: &[u32]) -> Vec<f32> {
+        let vocab = self.0.rows();
+        let mut logits = flex::to_vec(self.linear(hidden)); // [rows, vocab]
+        logits
+            .chunks_exact_mut(vocab)
+            .zip(ids)
+            .map(|(row, &id)| {
+                log_softmax_row(row);
+                row[id as usize]
+            })
+            .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::random;
+
+    /// Blocks of Q8_0 whose values are `scale · code`.
+    fn matrix(rows: usize, cols: usize) -> Quantised {
+        let mut blocks = Vec::new();
+        for block in 0..rows * cols / 32 {
+            blocks.extend([0x00, 0x20]); // the half-precision number 2^-7
+            blocks.extend((0..32).map(|i| ((block * 31 + i * 7) % 251) as u8));
+        }
+        Quantised::new(Format::Q8_0, [rows, cols], &blocks)
+    }
+
+    #[test]
+    fn products_are_those_of_the_values() {
+        let weight = matrix(40, 96);
+        let device = Device::flex();
+        let x = random([2, 3, 96], 1).inner();
+        let exact = crate::linear::portable(x.clone(), weight.values(&device));
+        let exact = flex::to_vec(exact);
+        let got = flex::to_vec(weight.linear(x.clone()));
+        // Eight bits for x: an error of up to 1/254 of its largest value a column, of random signs.
+        for (got, exact) in got.iter().zip(&exact) {
+            assert!((got - exact).abs() < 0.06, "{got} instead of {exact}");
+        }
+        let hidden = x.reshape([6, 96]);
+        let logprobs = weight.token_logprobs(hidden, &[0, 39, 7, 8, 9, 10]);
+        let mut first = got[..40].to_vec();
+        log_softmax_row(&mut first);
+        assert_eq!(logprobs[0].to_bits(), first[0].to_bits());
+    }
+
+    #[test]
+    fn embeddings_are_rows() {
+        let weight = matrix(5, 64);
+        let device = Device::flex();
+        let ids = Tensor::<2, Int>::from_data([[4, 0], [2, 4]], &device);
+        let rows = flex::to_vec(weight.embedding(ids));
+        let values = flex::to_vec(weight.values(&device));
+        for (row, id) in rows.chunks_exact(64).zip([4, 0, 2, 4]) {
+            assert_eq!(row, &values[id * 64..][..64]);
+        }
+    }
+}
