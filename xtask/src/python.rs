@@ -40,7 +40,7 @@ pub(crate) fn with_torch() -> anyhow::Result<PathBuf> {
 }
 
 /// Where builds and environments outside the clone live.
-fn cache() -> anyhow::Result<PathBuf> {
+pub(crate) fn cache() -> anyhow::Result<PathBuf> {
     let base = std::env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(Path::new(&std::env::var_os("HOME")?).join(".cache")))

@@ -416,6 +416,13 @@ impl Decoder {
         self.norm.val().device()
     }
 
+    /// Bytes of the weights in memory.
+    pub fn bytes(&self) -> usize {
+        let blocks = self.layers.iter().flat_map(Block::matrices);
+        let matrices = [&self.embed_tokens].into_iter().chain(&self.lm_head);
+        matrices.chain(blocks).map(Matrix::bytes).sum()
+    }
+
     /// The weight of the head, `[vocab, hidden]`.
     pub fn head(&self) -> &Matrix {
         self.lm_head.as_ref().unwrap_or(&self.embed_tokens)
@@ -467,6 +474,18 @@ fn flat(hidden: Tensor<3>) -> Tensor<2> {
 }
 
 impl Block {
+    fn matrices(&self) -> [&Matrix; 7] {
+        [
+            &self.q_proj,
+            &self.k_proj,
+            &self.v_proj,
+            &self.o_proj,
+            &self.gate_proj,
+            &self.up_proj,
+            &self.down_proj,
+        ]
+    }
+
     fn forward(
         &self,
         x: Tensor<3>,

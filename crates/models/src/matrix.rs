@@ -85,6 +85,14 @@ impl Matrix {
         }
     }
 
+    /// Bytes in memory.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Dense(weight) => 4 * weight.val().shape().num_elements(),
+            Self::Packed(Packed { weight }) => weight.bytes(),
+        }
+    }
+
     /// In f32.
     pub fn values(&self, device: &Device) -> Tensor<2> {
         match self {

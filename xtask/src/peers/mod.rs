@@ -1,5 +1,6 @@
 //! The same work done by other engines, side by side with ours.
 
+mod inference;
 mod pretrain;
 mod train;
 
@@ -59,6 +60,20 @@ pub(crate) enum Peer {
         #[arg(long, default_value_t = 3)]
         rounds: usize,
     },
+    /// SmolLM2-135M reads 512 tokens, beside llama.cpp's own bench on the same files in Q4_1, Q4_0 and Q8_0.
+    Prefill(Inference),
+    /// SmolLM2-135M writes 128 tokens behind 1 and behind 512, likewise.
+    Decode(Inference),
+}
+
+#[derive(clap::Args)]
+pub(crate) struct Inference {
+    /// Only these formats.
+    #[arg(long)]
+    format: Vec<String>,
+    /// How often each engine runs, in turns.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
 }
 
 /// Runs one comparison and prints it.
@@ -82,6 +97,12 @@ pub(crate) fn run(peer: &Peer) -> anyhow::Result<()> {
             let dump = dump.join(format!("depth-{depth}"));
             train::run(&dump, &Work::Modern { depth }, *steps, *rounds)
         }),
+        Peer::Prefill(Inference { format, rounds }) => {
+            inference::run(inference::Work::Prefill, format, *rounds)
+        }
+        Peer::Decode(Inference { format, rounds }) => {
+            inference::run(inference::Work::Decode, format, *rounds)
+        }
         Peer::TrainGpt {
             dump,
             steps,
