@@ -131,10 +131,18 @@ fn calibrate(
     }
     // Wide models that no depth makes small are taken as they come.
     let precision = recipe.pretrain.precision.into();
+    // The world's documents and conversations fill half a row; the user's own are taken to fill it.
+    let context_size = model.max_position_embeddings;
+    let sequence = if recipe.sources.documents.is_empty() {
+        context_size / 2
+    } else {
+        context_size
+    };
     Ok(train::plan::calibrate(
         &model,
         precision,
         recipe.pretrain.batch_size,
+        sequence,
         &context.device,
         CALIBRATION_SECONDS,
     )?)

@@ -69,7 +69,8 @@ pub struct Plan {
     pub seconds: f64,
 }
 
-/// Measures training steps and forward passes of a model for about `seconds`.
+/// Measures training steps and forward passes of a model for about `seconds`, on rows packed with sequences of
+/// `sequence` tokens: attention costs more where they are long.
 ///
 /// # Errors
 /// When the model cannot take a step.
@@ -77,6 +78,7 @@ pub fn calibrate(
     model: &decoder::Config,
     precision: Precision,
     batch_size: usize,
+    sequence: usize,
     device: &Device,
     seconds: f64,
 ) -> Result<Calibration> {
@@ -85,7 +87,7 @@ pub fn calibrate(
         Decoder::init(model, InitialWeights::Normal, precision, Seed(0), &trained),
         trained,
     );
-    let batch = batch(model, batch_size);
+    let batch = batch(model, batch_size, sequence);
     let rate = Rate {
         peak: 1e-4,
         schedule: Schedule::Cosine,
@@ -121,24 +123,25 @@ pub fn calibrate(
     })
 }
 
-/// Rows of two sequences each, as packed documents are.
-fn batch(model: &decoder::Config, batch_size: usize) -> Batch {
+/// Full rows of sequences of one length, the last of each row cut where it ends.
+fn batch(model: &decoder::Config, batch_size: usize, sequence: usize) -> Batch {
     let context = model.max_position_embeddings;
-    let half = context / 2;
-    let sequence = |length: usize| {
-        let tokens: Vec<u32> = (0..=length as u32)
-            .map(|i| i * 7919 % model.vocab_size as u32)
-            .collect();
-        Sequence::new(&tokens, |_| true)
-    };
-    let (first, second) = (sequence(half.max(1)), sequence(context - half.max(1)));
+    let lengths: Vec<usize> = (0..context)
+        .step_by(sequence.clamp(1, context))
+        .map(|start| sequence.clamp(1, context).min(context - start))
+        .collect();
+    let sequences: Vec<Sequence> = lengths
+        .iter()
+        .map(|length| {
+            let tokens: Vec<u32> = (0..=*length as u32)
+                .map(|i| i * 7919 % model.vocab_size as u32)
+                .collect();
+            Sequence::new(&tokens, |_| true)
+        })
+        .collect();
     let mut batch = Batch::new(context);
     for _ in 0..batch_size.max(1) {
-        batch.push_row(
-            [&first, &second]
-                .into_iter()
-                .filter(|sequence| sequence.len() > 0),
-        );
+        batch.push_row(&sequences);
     }
     batch
 }
