@@ -1,39 +1,17 @@
 //! Instructions: conversations whose last message is the answer to learn.
 
+use std::collections::BTreeMap;
 use std::path::Path;
-use std::time::Instant;
 
-use artifact::{Artifact, Progress, Seed, Store};
+use artifact::{Artifact, Progress, Store};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use tokenizer::Message;
 
-use crate::error::{Error, Result};
-use crate::origin;
-use crate::rows::{self, Limits, MIN_ERRORS, Row};
-use crate::source::fraction;
+use crate::error::Result;
+use crate::rows::{self, Row};
 
-/// How instructions are read and split.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// The share of questions held out when there is no file of held-out ones.
-    pub held_out_fraction: f64,
-    /// The share of rows that may be bad.
-    pub max_error_fraction: f64,
-    /// Decides which questions are held out.
-    pub seed: Seed,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            held_out_fraction: 0.1,
-            max_error_fraction: 0.01,
-            seed: Seed(1),
-        }
-    }
-}
+pub use crate::rows::Config;
 
 /// One conversation.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -57,6 +35,9 @@ pub struct Example {
 }
 
 impl Row for Example {
+    const KIND: &'static str = "instructions";
+    const PLURAL: &'static str = "examples";
+
     /// `messages`, or `prompt` (a string or messages) with `completion` (a string).
     fn parse(mut value: Map<String, Value>) -> std::result::Result<Self, String> {
         let id = rows::take_id(&mut value);
@@ -111,6 +92,16 @@ impl Row for Example {
     fn question(&self) -> &[Message] {
         self.messages.split_last().map_or(&[], |(_, before)| before)
     }
+
+    fn metrics(train: &[Self]) -> Map<String, Value> {
+        let mut kinds = BTreeMap::<&str, u64>::new();
+        for example in train {
+            *kinds
+                .entry(example.kind.as_deref().unwrap_or("other"))
+                .or_default() += 1;
+        }
+        Map::from_iter([("kinds".to_owned(), json!(kinds))])
+    }
 }
 
 /// Takes an optional field; an error when it has another type.
@@ -140,57 +131,8 @@ pub fn run(
     store: &Store,
     progress: &Progress,
 ) -> Result<Artifact> {
-    let start = Instant::now();
-    fraction("held_out_fraction", config.held_out_fraction)?;
-    fraction("max_error_fraction", config.max_error_fraction)?;
-    let files: Vec<_> = [("train", Some(train_file)), ("held_out", held_out_file)]
-        .into_iter()
-        .filter_map(|(role, file)| file.map(|file| (role, file)))
-        .collect();
-    let key = origin::key_of_files("instructions", json!(config), &files, store)?
-        .seed("held_out", config.seed);
-    if let Some(found) = store.find(&key)? {
-        return Ok(found);
-    }
-    let mut draft = store.begin(key)?;
-    draft.restart()?;
-    let limits = Limits {
-        max_error_fraction: config.max_error_fraction,
-        min_errors: MIN_ERRORS,
-    };
-    let mut bad = 0;
-    let mut load = |path: &Path| -> Result<Vec<Example>> {
-        let mut all = Vec::new();
-        let push = |example| {
-            all.push(example);
-            Ok(())
-        };
-        bad += rows::read(path, limits, progress, push)?.bad;
-        if all.is_empty() {
-            return Err(Error::NoText {
-                paths: vec![path.to_owned()],
-                skipped: String::new(),
-            });
-        }
-        Ok(all)
-    };
-    let all = load(train_file)?;
-    let (train, held_out) = match held_out_file {
-        Some(file) => (all, load(file)?),
-        None => rows::hold_out(all, config.held_out_fraction, config.seed),
-    };
-    rows::write(&draft.path().join("train.jsonl"), &train)?;
-    rows::write(&draft.path().join("held_out.jsonl"), &held_out)?;
-    let mut kinds = std::collections::BTreeMap::<&str, u64>::new();
-    for example in &train {
-        *kinds
-            .entry(example.kind.as_deref().unwrap_or("other"))
-            .or_default() += 1;
-    }
-    let metrics = json!({
-        "train_examples": train.len(), "held_out_examples": held_out.len(), "bad_rows": bad, "kinds": kinds,
-    });
-    Ok(draft.commit(metrics, json!({"seconds": start.elapsed().as_secs_f64()}))?)
+    let files = (train_file, held_out_file);
+    rows::run::<Example>(config, files, store, progress)
 }
 
 /// Reads a file of an `instructions` artifact.

@@ -1,39 +1,16 @@
 //! Preferences: for one prompt, the answer that was chosen and the one that was rejected.
 
 use std::path::Path;
-use std::time::Instant;
 
-use artifact::{Artifact, Progress, Seed, Store};
+use artifact::{Artifact, Progress, Store};
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tokenizer::Message;
 
-use crate::error::{Error, Result};
-use crate::origin;
-use crate::rows::{self, Limits, MIN_ERRORS, Row};
-use crate::source::fraction;
+use crate::error::Result;
+use crate::rows::{self, Row};
 
-/// How preferences are read and split.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Config {
-    /// The share of prompts held out when there is no file of held-out ones.
-    pub held_out_fraction: f64,
-    /// The share of rows that may be bad.
-    pub max_error_fraction: f64,
-    /// Decides which prompts are held out.
-    pub seed: Seed,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            held_out_fraction: 0.1,
-            max_error_fraction: 0.01,
-            seed: Seed(1),
-        }
-    }
-}
+pub use crate::rows::Config;
 
 /// One pair.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -52,6 +29,9 @@ pub struct Pair {
 }
 
 impl Row for Pair {
+    const KIND: &'static str = "preferences";
+    const PLURAL: &'static str = "pairs";
+
     /// `prompt` (a string or messages), `chosen` and `rejected` (strings, or messages that end with the assistant's;
     /// the messages before it are the prompt where there is no `prompt`).
     fn parse(mut value: Map<String, Value>) -> std::result::Result<Self, String> {
@@ -124,54 +104,8 @@ pub fn run(
     store: &Store,
     progress: &Progress,
 ) -> Result<Artifact> {
-    let start = Instant::now();
-    fraction("held_out_fraction", config.held_out_fraction)?;
-    fraction("max_error_fraction", config.max_error_fraction)?;
-    let files: Vec<_> = [("train", Some(train_file)), ("held_out", held_out_file)]
-        .into_iter()
-        .filter_map(|(role, file)| file.map(|file| (role, file)))
-        .collect();
-    let key = origin::key_of_files("preferences", json!(config), &files, store)?
-        .seed("held_out", config.seed);
-    if let Some(found) = store.find(&key)? {
-        return Ok(found);
-    }
-    let mut draft = store.begin(key)?;
-    draft.restart()?;
-    let limits = Limits {
-        max_error_fraction: config.max_error_fraction,
-        min_errors: MIN_ERRORS,
-    };
-    let (all, mut bad) = load(train_file, limits, progress)?;
-    let (train, held_out) = match held_out_file {
-        Some(file) => {
-            let (held_out, bad_too) = load(file, limits, progress)?;
-            bad += bad_too;
-            (all, held_out)
-        }
-        None => rows::hold_out(all, config.held_out_fraction, config.seed),
-    };
-    rows::write(&draft.path().join("train.jsonl"), &train)?;
-    rows::write(&draft.path().join("held_out.jsonl"), &held_out)?;
-    let metrics =
-        json!({"train_pairs": train.len(), "held_out_pairs": held_out.len(), "bad_rows": bad});
-    Ok(draft.commit(metrics, json!({"seconds": start.elapsed().as_secs_f64()}))?)
-}
-
-fn load(path: &Path, limits: Limits, progress: &Progress) -> Result<(Vec<Pair>, u64)> {
-    let mut all = Vec::new();
-    let push = |pair| {
-        all.push(pair);
-        Ok(())
-    };
-    let bad = rows::read(path, limits, progress, push)?.bad;
-    if all.is_empty() {
-        return Err(Error::NoText {
-            paths: vec![path.to_owned()],
-            skipped: String::new(),
-        });
-    }
-    Ok((all, bad))
+    let files = (train_file, held_out_file);
+    rows::run::<Pair>(config, files, store, progress)
 }
 
 /// Reads a file of a `preferences` artifact.

@@ -3,50 +3,107 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Instant;
 
-use artifact::{Progress, Seed, write_atomic_with};
-use serde::Serialize;
+use artifact::{Artifact, Progress, Seed, Store, write_atomic_with};
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
 use tokenizer::Message;
 
 use crate::error::{Error, Result};
+use crate::origin;
 use crate::source::jsonl::{self, Lines};
-use crate::source::{Bytes, Compression, Format, SourceFile};
+use crate::source::{Bytes, Compression, Format, SourceFile, fraction};
+
+/// How rows are read and split.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// The share of questions held out when there is no file of held-out ones.
+    pub held_out_fraction: f64,
+    /// The share of rows that may be bad.
+    pub max_error_fraction: f64,
+    /// Decides which questions are held out.
+    pub seed: Seed,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            held_out_fraction: 0.1,
+            max_error_fraction: 0.01,
+            seed: Seed(1),
+        }
+    }
+}
 
 /// A row that stands for itself: it has an id, and a question by which it is put into a split.
 pub(crate) trait Row: Serialize + DeserializeOwned {
+    /// The kind of the artifact that holds such rows.
+    const KIND: &'static str;
+    /// What metrics call them.
+    const PLURAL: &'static str;
     /// Reads a row as users write it; the reason when it cannot be used.
     fn parse(value: Map<String, Value>) -> std::result::Result<Self, String>;
     /// What is asked. Rows that ask the same go into the same split.
     fn question(&self) -> &[Message];
+    /// What else an artifact should tell of the rows to learn from.
+    fn metrics(_train: &[Self]) -> Map<String, Value> {
+        Map::new()
+    }
 }
 
-/// What a file's rows came to.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct Tally {
-    pub(crate) rows: u64,
-    pub(crate) bad: u64,
-}
+/// Fewer bad rows than this never fail a file.
+const MIN_ERRORS: u64 = 3;
 
-/// How rows are checked.
-#[derive(Clone, Copy)]
-pub(crate) struct Limits {
-    pub(crate) max_error_fraction: f64,
-    /// Fewer bad rows never fail a file.
-    pub(crate) min_errors: u64,
-}
-
-/// Fewer bad rows than this never fail a file of user's rows.
-pub(crate) const MIN_ERRORS: u64 = 3;
-
-/// Reads all rows of a `.jsonl` file (`.gz`, `.zst` too), calling `each`.
-pub(crate) fn read<R: Row>(
-    path: &Path,
-    limits: Limits,
+/// Reads, checks and splits the rows of a file to learn from, and of one held out if there is one, into an artifact:
+/// `train.jsonl`, `held_out.jsonl`.
+pub(crate) fn run<R: Row>(
+    config: &Config,
+    (train_file, held_out_file): (&Path, Option<&Path>),
+    store: &Store,
     progress: &Progress,
-    mut each: impl FnMut(R) -> Result<()>,
-) -> Result<Tally> {
+) -> Result<Artifact> {
+    let start = Instant::now();
+    fraction("held_out_fraction", config.held_out_fraction)?;
+    fraction("max_error_fraction", config.max_error_fraction)?;
+    let files: Vec<_> = [("train", Some(train_file)), ("held_out", held_out_file)]
+        .into_iter()
+        .filter_map(|(role, file)| file.map(|file| (role, file)))
+        .collect();
+    let key =
+        origin::key_of_files(R::KIND, json!(config), &files, store)?.seed("held_out", config.seed);
+    if let Some(found) = store.find(&key)? {
+        return Ok(found);
+    }
+    let mut draft = store.begin(key)?;
+    draft.restart()?;
+    let (all, mut bad) = read::<R>(train_file, config.max_error_fraction, progress)?;
+    let (train, held_out) = match held_out_file {
+        Some(file) => {
+            let (held_out, bad_too) = read(file, config.max_error_fraction, progress)?;
+            bad += bad_too;
+            (all, held_out)
+        }
+        None => hold_out(all, config.held_out_fraction, config.seed),
+    };
+    write(&draft.path().join("train.jsonl"), &train)?;
+    write(&draft.path().join("held_out.jsonl"), &held_out)?;
+    let mut metrics = R::metrics(&train);
+    metrics.insert(format!("train_{}", R::PLURAL), json!(train.len()));
+    metrics.insert(format!("held_out_{}", R::PLURAL), json!(held_out.len()));
+    metrics.insert("bad_rows".to_owned(), json!(bad));
+    let measured = json!({"seconds": start.elapsed().as_secs_f64()});
+    Ok(draft.commit(Value::Object(metrics), measured)?)
+}
+
+/// The good rows of a `.jsonl` file (`.gz`, `.zst` too), at least one, and the number of bad ones.
+fn read<R: Row>(
+    path: &Path,
+    max_error_fraction: f64,
+    progress: &Progress,
+) -> Result<(Vec<R>, u64)> {
     let name = path
         .file_name()
         .unwrap_or_default()
@@ -64,15 +121,15 @@ pub(crate) fn read<R: Row>(
         compression,
         bytes: 0,
     };
-    let mut tally = Tally::default();
+    let (mut rows, mut bad, mut good) = (0_u64, 0_u64, Vec::new());
     let mut first_bad: Option<(u64, String)> = None;
     for line in Lines::new(Bytes::open(&file, &Arc::default())?) {
         let Some(parsed) = jsonl::value(line?, 0.0) else {
             continue;
         };
-        tally.rows += 1;
-        if tally.rows.is_multiple_of(4096) {
-            progress.tick(tally.rows, None, "rows");
+        rows += 1;
+        if rows.is_multiple_of(4096) {
+            progress.tick(rows, None, "rows");
             progress.check()?;
         }
         let row = match parsed {
@@ -83,27 +140,28 @@ pub(crate) fn read<R: Row>(
             Err(bad) => Err(bad),
         };
         match row {
-            Ok(row) => each(row)?,
-            Err(bad) => {
-                tally.bad += 1;
-                first_bad.get_or_insert(bad);
+            Ok(row) => good.push(row),
+            Err(reason) => {
+                bad += 1;
+                first_bad.get_or_insert(reason);
             }
         }
     }
-    let allowed = (limits.max_error_fraction * tally.rows as f64) as u64;
+    let allowed = (max_error_fraction * rows as f64) as u64;
     match first_bad {
-        Some((line, reason)) if tally.bad > allowed && tally.bad >= limits.min_errors => {
-            let (bad, rows) = (tally.bad, tally.rows);
-            Err(Error::BadRows {
-                path: path.to_owned(),
-                line,
-                reason,
-                bad,
-                rows,
-                allowed,
-            })
-        }
-        _ => Ok(tally),
+        Some((line, reason)) if bad > allowed && bad >= MIN_ERRORS => Err(Error::BadRows {
+            path: path.to_owned(),
+            line,
+            reason,
+            bad,
+            rows,
+            allowed,
+        }),
+        _ if good.is_empty() => Err(Error::NoText {
+            paths: vec![path.to_owned()],
+            skipped: String::new(),
+        }),
+        _ => Ok((good, bad)),
     }
 }
 
@@ -125,7 +183,7 @@ pub(crate) fn read_own<R: Row>(path: &Path) -> Result<Vec<R>> {
 }
 
 /// Writes rows as JSONL.
-pub(crate) fn write<R: Serialize>(path: &Path, rows: &[R]) -> Result<()> {
+fn write<R: Serialize>(path: &Path, rows: &[R]) -> Result<()> {
     write_atomic_with(path, |out| {
         for row in rows {
             serde_json::to_writer(&mut *out, row)?;
@@ -138,7 +196,7 @@ pub(crate) fn write<R: Serialize>(path: &Path, rows: &[R]) -> Result<()> {
 
 /// Splits rows into those to learn from and those held out: of the distinct questions, the share `fraction` with the
 /// lowest hashes, at least one where there are two and the share is not 0.
-pub(crate) fn hold_out<R: Row>(rows: Vec<R>, fraction: f64, seed: Seed) -> (Vec<R>, Vec<R>) {
+fn hold_out<R: Row>(rows: Vec<R>, fraction: f64, seed: Seed) -> (Vec<R>, Vec<R>) {
     let seed = seed.derive("held out");
     let draw = |row: &R| {
         let mut hasher = blake3::Hasher::new();

@@ -5,8 +5,6 @@
 //! token weighs `β σ(−β m)` and every rejected one its negative. So the step reads the margins off
 //! the hidden states it has, and the language-model loss does the rest.
 
-use std::time::Instant;
-
 use artifact::{Artifact, Key, Progress, Seed, Store};
 use data::preferences::{self, Pair};
 use models::decoder::Decoder;
@@ -20,9 +18,10 @@ use crate::history::Validated;
 use crate::optimizer::{self, FlatGradients, OptimizerConfig};
 use crate::packing::{Batch, Sequence, first_fit};
 use crate::pretrain::due;
+use crate::session::{self, Session};
 use crate::trainer::{Rate, Trainer};
 use crate::validation::token_logprobs;
-use crate::{Error, Result, Schedule, checkpoint};
+use crate::{Error, Result, Schedule};
 
 /// The recipe's `[align]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -124,8 +123,8 @@ pub fn run(
     if let Some(artifact) = store.find(&key)? {
         return Ok(artifact);
     }
-    let draft = store.begin(key)?;
-    let started = Instant::now();
+    session::passes("align", config.batch_size, config.epochs)?;
+    let mut session = Session::new(store.begin(key)?);
     let device = inputs.device.clone().autodiff();
     let base = hub::load(&inputs.base.path, inputs.base.id.as_str(), &device)?;
     let tokenizer = base.tokenizer;
@@ -156,22 +155,19 @@ pub fn run(
         });
     }
     let order = order(pairs.len(), config);
-    let steps = (order.len().div_ceil(config.batch_size.max(1)) as u64).max(1);
-    let rate = Rate {
-        peak: config.learning_rate,
-        schedule: config.schedule,
+    let steps = (order.len().div_ceil(config.batch_size) as u64).max(1);
+    let rate = Rate::over(
         steps,
-        warmup: ((steps as f64 * config.warmup) as u64).max(1),
-        last: config.final_learning_rate,
-    };
-    let scratch = draft.scratch();
-    let before =
-        checkpoint::restore::<()>(&scratch, &mut trainer)?.map_or(0.0, |((), seconds)| seconds);
-    let seconds = || before + started.elapsed().as_secs_f64();
+        "align",
+        config.learning_rate,
+        config.schedule,
+        [config.warmup, config.final_learning_rate],
+    )?;
+    session.resume::<()>(&mut trainer, progress)?;
 
     while trainer.step_count() < steps {
-        let from = trainer.step_count() as usize * config.batch_size.max(1);
-        let chosen: Vec<&Encoded> = order[from..(from + config.batch_size.max(1)).min(order.len())]
+        let from = trainer.step_count() as usize * config.batch_size;
+        let chosen: Vec<&Encoded> = order[from..(from + config.batch_size).min(order.len())]
             .iter()
             .map(|&index| &pairs[index])
             .collect();
@@ -190,37 +186,18 @@ pub fn run(
             );
             trainer.history.validation.push(Validated { step, value });
         }
-        let interrupted = progress.interrupted();
-        if step < steps && (interrupted || step.is_multiple_of(config.checkpoint_steps.max(1))) {
-            checkpoint::save(&scratch, &trainer, &(), seconds())?;
-        }
-        if interrupted && step < steps {
-            return Err(Error::Interrupted { step });
+        if step < steps {
+            session.keep(&trainer, config.checkpoint_steps, &(), progress)?;
         }
     }
 
-    hub::save(draft.path(), &trainer.frozen(), &tokenizer)?;
-    let history = &trainer.history;
     let metrics = json!({
         "stage": "align",
-        "parameters": trainer.model().config().parameters(),
         "pairs": given,
         "pairs_with_feedback": pairs.len(),
-        "tokens": trainer.tokens,
-        "steps": steps,
-        "loss": history.curve.last().map(|point| point.loss),
-        "preference_accuracy": history.validation.last().map(|point| point.value),
-        "curve": history.curve,
-        "validation": history.validation,
+        "preference_accuracy": trainer.history.validation.last().map(|point| point.value),
     });
-    let seconds = seconds();
-    let measured = json!({
-        "seconds": seconds,
-        "tokens_per_second": trainer.tokens as f64 / seconds,
-        "throughput": trainer.throughput,
-        "peak_rss_bytes": artifact::peak_rss_bytes(),
-    });
-    Ok(draft.commit(metrics, measured)?)
+    session.finish(&trainer, &tokenizer, &metrics)
 }
 
 /// The indices of the pairs in the order of training.

@@ -12,7 +12,7 @@ pub enum Error {
     #[error("`{field}` is {got}: expected {expected}")]
     Config {
         /// The field, as the recipe spells it.
-        field: &'static str,
+        field: String,
         /// Its value.
         got: String,
         /// What it must be.
@@ -72,12 +72,12 @@ pub enum Error {
 
 impl Error {
     pub(crate) fn config(
-        field: &'static str,
+        field: impl Into<String>,
         got: impl ToString,
         expected: impl Into<String>,
     ) -> Self {
         Self::Config {
-            field,
+            field: field.into(),
             got: got.to_string(),
             expected: expected.into(),
         }

@@ -1,8 +1,6 @@
 //! Supervised fine-tuning: conversations in the chat template, loss on what the assistant says
 //! (Ouyang et al. 2022, stage 1).
 
-use std::time::Instant;
-
 use artifact::{Artifact, Key, Progress, Seed, Store};
 use data::instructions::{self, Example};
 use models::decoder::Decoder;
@@ -16,9 +14,10 @@ use crate::history::Validated;
 use crate::optimizer::OptimizerConfig;
 use crate::packing::{Batch, Sequence, first_fit};
 use crate::pretrain::due;
+use crate::session::{self, Session};
 use crate::trainer::{Rate, Trainer};
 use crate::validation::logprob_sum;
-use crate::{Error, Result, Schedule, checkpoint, sample};
+use crate::{Error, Result, Schedule, sample};
 
 /// The recipe's `[finetune]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -97,8 +96,8 @@ pub fn run(
     if let Some(artifact) = store.find(&key)? {
         return Ok(artifact);
     }
-    let draft = store.begin(key)?;
-    let started = Instant::now();
+    session::passes("finetune", config.batch_size, config.epochs)?;
+    let mut session = Session::new(store.begin(key)?);
     let device = inputs.device.clone().autodiff();
     let base = hub::load(&inputs.base.path, inputs.base.id.as_str(), &device)?;
     let tokenizer = base.tokenizer;
@@ -126,7 +125,7 @@ pub fn run(
         ));
     }
     let held_out_batches =
-        held_out_batches(&encode(&tokenizer, &held_out)?, context, config.batch_size);
+        Batch::packed(&encode(&tokenizer, &held_out)?, context, config.batch_size);
     let seed = Seed(config.seed).derive("finetune order");
     let epochs: Vec<Vec<Vec<usize>>> = (0..config.epochs.ceil() as u64)
         .map(|epoch| epoch_rows(&lengths, context, seed, epoch))
@@ -134,18 +133,15 @@ pub fn run(
     let rows: Vec<&Vec<usize>> = epochs.iter().flatten().collect();
     let share = config.epochs / config.epochs.ceil().max(1.0);
     let steps = ((rows.len() as f64 * share / config.batch_size as f64).ceil() as u64).max(1);
-    let rate = Rate {
-        peak: config.learning_rate,
-        schedule: config.schedule,
+    let rate = Rate::over(
         steps,
-        warmup: ((steps as f64 * config.warmup) as u64).max(1),
-        last: config.final_learning_rate,
-    };
+        "finetune",
+        config.learning_rate,
+        config.schedule,
+        [config.warmup, config.final_learning_rate],
+    )?;
     let mut trainer = Trainer::new(base.decoder, device);
-    let scratch = draft.scratch();
-    let before =
-        checkpoint::restore::<()>(&scratch, &mut trainer)?.map_or(0.0, |((), seconds)| seconds);
-    let seconds = || before + started.elapsed().as_secs_f64();
+    session.resume::<()>(&mut trainer, progress)?;
     let example = held_out.first().or(examples.first());
 
     while trainer.step_count() < steps {
@@ -176,38 +172,18 @@ pub fn run(
                 (&mut trainer.history, progress),
             )?;
         }
-        let interrupted = progress.interrupted();
-        if step < steps && (interrupted || step.is_multiple_of(config.checkpoint_steps.max(1))) {
-            checkpoint::save(&scratch, &trainer, &(), seconds())?;
-        }
-        if interrupted && step < steps {
-            return Err(Error::Interrupted { step });
+        if step < steps {
+            session.keep(&trainer, config.checkpoint_steps, &(), progress)?;
         }
     }
 
-    hub::save(draft.path(), &trainer.frozen(), &tokenizer)?;
-    let history = &trainer.history;
     let metrics = json!({
         "stage": "finetune",
-        "parameters": trainer.model().config().parameters(),
         "examples": examples.len(),
         "examples_left_out": left_out,
-        "tokens": trainer.tokens,
-        "steps": steps,
-        "loss": history.curve.last().map(|point| point.loss),
-        "validation_loss": history.validation.last().map(|point| point.value),
-        "curve": history.curve,
-        "validation": history.validation,
-        "samples": history.samples,
+        "validation_loss": trainer.history.validation.last().map(|point| point.value),
     });
-    let seconds = seconds();
-    let measured = json!({
-        "seconds": seconds,
-        "tokens_per_second": trainer.tokens as f64 / seconds,
-        "throughput": trainer.throughput,
-        "peak_rss_bytes": artifact::peak_rss_bytes(),
-    });
-    Ok(draft.commit(metrics, measured)?)
+    session.finish(&trainer, &tokenizer, &metrics)
 }
 
 fn encode(tokenizer: &Tokenizer, examples: &[Example]) -> Result<Vec<Sequence>> {
@@ -226,19 +202,6 @@ fn epoch_rows(lengths: &[usize], context: usize, seed: Seed, epoch: u64) -> Vec<
     let rows = first_fit(&shuffled, context).into_iter();
     rows.map(|row| row.into_iter().map(|index| order[index]).collect())
         .collect()
-}
-
-fn held_out_batches(sequences: &[Sequence], context: usize, batch_size: usize) -> Vec<Batch> {
-    let lengths: Vec<usize> = sequences.iter().map(Sequence::len).collect();
-    let rows = first_fit(&lengths, context);
-    let batches = rows.chunks(batch_size.max(1)).map(|rows| {
-        let mut batch = Batch::new(context);
-        for row in rows {
-            batch.push_row(row.iter().map(|&index| &sequences[index]));
-        }
-        batch
-    });
-    batches.collect()
 }
 
 /// Mean loss of an assistant token, in nats.

@@ -16,6 +16,7 @@ pub mod plan;
 pub mod pretrain;
 mod sample;
 mod schedule;
+mod session;
 mod stream;
 mod trainer;
 mod validation;

@@ -78,6 +78,20 @@ impl Batch {
         self.weights.resize(full, 0.0);
     }
 
+    /// All sequences that fit the context, first fit in the given order, in batches of at most `rows` rows.
+    pub(crate) fn packed(sequences: &[Sequence], context: usize, rows: usize) -> Vec<Self> {
+        let lengths: Vec<usize> = sequences.iter().map(Sequence::len).collect();
+        let packed = first_fit(&lengths, context);
+        let batches = packed.chunks(rows.max(1)).map(|rows| {
+            let mut batch = Self::new(context);
+            for row in rows {
+                batch.push_row(row.iter().map(|&index| &sequences[index]));
+            }
+            batch
+        });
+        batches.collect()
+    }
+
     pub(crate) fn rows(&self) -> usize {
         self.lengths.len()
     }

@@ -1,7 +1,5 @@
 //! Pre-training: next-token prediction over packed documents.
 
-use std::time::Instant;
-
 use artifact::{Artifact, Key, Progress, Seed, Store};
 use data::{Shards, Split};
 use hub::Products;
@@ -14,10 +12,11 @@ use tokenizer::Tokenizer;
 
 use crate::history::Validated;
 use crate::optimizer::OptimizerConfig;
-use crate::stream::{DocumentStream, Position};
+use crate::session::Session;
+use crate::stream::DocumentStream;
 use crate::trainer::{Rate, Trainer};
 use crate::validation::Validation;
-use crate::{Error, Result, Schedule, checkpoint, sample};
+use crate::{Error, Result, Schedule, sample};
 
 /// The recipe's `[pretrain]`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -124,26 +123,12 @@ impl Config {
                 "1 or more",
             ));
         }
-        let positive = |value: f64| value > 0.0 && value.is_finite();
-        if !positive(self.learning_rate) {
-            return Err(Error::config(
-                "pretrain.learning_rate",
-                self.learning_rate,
-                "more than 0",
-            ));
-        }
-        if self.tokens == 0 && !positive(self.tokens_per_parameter) {
+        let per_parameter = self.tokens_per_parameter;
+        if self.tokens == 0 && !(per_parameter > 0.0 && per_parameter.is_finite()) {
             return Err(Error::config(
                 "pretrain.tokens_per_parameter",
-                self.tokens_per_parameter,
+                per_parameter,
                 "more than 0",
-            ));
-        }
-        if !(0.0..=1.0).contains(&self.warmup) {
-            return Err(Error::config(
-                "pretrain.warmup",
-                self.warmup,
-                "a share between 0 and 1",
             ));
         }
         let step_tokens =
@@ -152,13 +137,13 @@ impl Config {
             .total_tokens(model.parameters())
             .div_ceil(step_tokens)
             .max(1);
-        let rate = Rate {
-            peak: self.learning_rate,
-            schedule: self.schedule,
+        let rate = Rate::over(
             steps,
-            warmup: ((steps as f64 * self.warmup) as u64).max(1),
-            last: self.final_learning_rate,
-        };
+            "pretrain",
+            self.learning_rate,
+            self.schedule,
+            [self.warmup, self.final_learning_rate],
+        )?;
         Ok(Resolved { model, steps, rate })
     }
 }
@@ -205,7 +190,7 @@ pub fn run(
     if let Some(artifact) = store.find(&key)? {
         return Ok(artifact);
     }
-    let draft = store.begin(key)?;
+    let mut session = Session::new(store.begin(key)?);
     let shards = Shards::open(&inputs.shards.path)?;
     let split = shards.split(Split::Train);
     if split.documents() == 0 {
@@ -214,7 +199,6 @@ pub fn run(
             hint: "give more documents or loosen [data]".to_owned(),
         });
     }
-    let started = Instant::now();
     let decoder = initial(config, &inputs, tokenizer.vocab_size())?;
     let Resolved { model, steps, rate } = config.resolve(decoder.config().clone())?;
     let context = model.max_position_embeddings;
@@ -230,17 +214,9 @@ pub fn run(
         );
     }
     let mut trainer = Trainer::new(decoder, inputs.device.clone().autodiff());
-    let scratch = draft.scratch();
-    let (position, before) = match checkpoint::restore::<Position>(&scratch, &mut trainer)? {
-        Some(found) => {
-            progress.note(format!("continuing from step {}", trainer.step_count()));
-            found
-        }
-        None => (Position::default(), 0.0),
-    };
+    let position = session.resume(&mut trainer, progress)?.unwrap_or_default();
     let order = Seed(config.seed).derive("order");
     let mut stream = DocumentStream::new(split, order, tokenizer.end_of_text(), position);
-    let seconds = || before + started.elapsed().as_secs_f64();
 
     while trainer.step_count() < steps {
         let batches: Vec<_> = (0..config.accumulation)
@@ -263,36 +239,21 @@ pub fn run(
             let log = (&mut trainer.history, progress);
             sample::write(frozen, &tokenizer, (prompt, shown), 48, step, log)?;
         }
-        let interrupted = progress.interrupted();
-        if step < steps && (interrupted || step.is_multiple_of(config.checkpoint_steps.max(1))) {
-            checkpoint::save(&scratch, &trainer, &stream.position(), seconds())?;
-        }
-        if interrupted && step < steps {
-            return Err(Error::Interrupted { step });
+        if step < steps {
+            session.keep(
+                &trainer,
+                config.checkpoint_steps,
+                &stream.position(),
+                progress,
+            )?;
         }
     }
 
-    hub::save(draft.path(), &trainer.frozen(), &tokenizer)?;
-    let history = &trainer.history;
     let metrics = json!({
         "stage": "pretrain",
-        "parameters": model.parameters(),
-        "tokens": trainer.tokens,
-        "steps": steps,
-        "loss": history.curve.last().map(|point| point.loss),
-        "validation_bits_per_byte": history.validation.last().map(|point| point.value),
-        "curve": history.curve,
-        "validation": history.validation,
-        "samples": history.samples,
+        "validation_bits_per_byte": trainer.history.validation.last().map(|point| point.value),
     });
-    let seconds = seconds();
-    let measured = json!({
-        "seconds": seconds,
-        "tokens_per_second": trainer.tokens as f64 / seconds,
-        "throughput": trainer.throughput,
-        "peak_rss_bytes": artifact::peak_rss_bytes(),
-    });
-    Ok(draft.commit(metrics, measured)?)
+    session.finish(&trainer, &tokenizer, &metrics)
 }
 
 /// Whether one of `times` evenly spread moments, the last step among them, is at `step` of `steps`.

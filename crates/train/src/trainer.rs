@@ -45,6 +45,38 @@ pub(crate) struct Rate {
 }
 
 impl Rate {
+    /// The course of the stage named `stage` over `steps`, with a share of them to warm up and a share of the peak at
+    /// the end.
+    ///
+    /// # Errors
+    /// When a share is none, or the peak is not above 0.
+    pub(crate) fn over(
+        steps: u64,
+        stage: &str,
+        peak: f64,
+        schedule: Schedule,
+        [warmup, last]: [f64; 2],
+    ) -> Result<Self> {
+        let config = |field: &str, got: f64, expected| {
+            Err(Error::config(format!("{stage}.{field}"), got, expected))
+        };
+        if !(peak > 0.0 && peak.is_finite()) {
+            return config("learning_rate", peak, "more than 0");
+        }
+        for (field, share) in [("warmup", warmup), ("final_learning_rate", last)] {
+            if !(0.0..=1.0).contains(&share) {
+                return config(field, share, "a share between 0 and 1");
+            }
+        }
+        Ok(Self {
+            peak,
+            schedule,
+            steps,
+            warmup: ((steps as f64 * warmup) as u64).max(1),
+            last,
+        })
+    }
+
     pub(crate) fn at(&self, step: u64) -> f64 {
         self.peak
             * self
@@ -90,9 +122,7 @@ impl<M: Causal> Trainer<M> {
         self.optimizer.step
     }
 
-    /// One optimiser step over the micro-batches. `weigh` turns a micro-batch's hidden states into
-    /// the weights of its targets where they depend on the model (preferences); `None` counts each
-    /// counted target alike.
+    /// One optimiser step over the micro-batches, whose counted targets all weigh alike. Returns the mean loss.
     ///
     /// # Errors
     /// When the loss is no number.

@@ -6,7 +6,7 @@ use tensor::Device;
 use tokenizer::Tokenizer;
 
 use crate::Result;
-use crate::packing::{Batch, Sequence, first_fit};
+use crate::packing::{Batch, Sequence};
 
 /// Held-out documents, packed once and used at every validation.
 pub(crate) struct Validation {
@@ -47,16 +47,7 @@ impl Validation {
                 from = to - 1;
             }
         }
-        let lengths: Vec<usize> = sequences.iter().map(Sequence::len).collect();
-        let rows = first_fit(&lengths, context);
-        let mut batches = Vec::new();
-        for rows in rows.chunks((PASS_TOKENS / context).max(1)) {
-            let mut batch = Batch::new(context);
-            for row in rows {
-                batch.push_row(row.iter().map(|&index| &sequences[index]));
-            }
-            batches.push(batch);
-        }
+        let batches = Batch::packed(&sequences, context, PASS_TOKENS / context);
         Ok((bytes > 0).then_some(Self { batches, bytes }))
     }
 
