@@ -149,14 +149,16 @@ fn read<R: Row>(
     }
     let allowed = (max_error_fraction * rows as f64) as u64;
     match first_bad {
-        Some((line, reason)) if bad > allowed && bad >= MIN_ERRORS => Err(Error::BadRows {
-            path: path.to_owned(),
-            line,
-            reason,
-            bad,
-            rows,
-            allowed,
-        }),
+        Some((line, reason)) if good.is_empty() || (bad > allowed && bad >= MIN_ERRORS) => {
+            Err(Error::BadRows {
+                path: path.to_owned(),
+                line,
+                reason,
+                bad,
+                rows,
+                allowed,
+            })
+        }
         _ if good.is_empty() => Err(Error::NoText {
             paths: vec![path.to_owned()],
             skipped: String::new(),

@@ -73,6 +73,18 @@ pub(crate) trait Lanes: Copy {
         #[cfg(not(target_arch = "x86_64"))]
         let _ = p;
     }
+    /// Asks for the cache line at `p`, to be read soon.
+    #[inline(always)]
+    fn prefetch_read(p: *const f32) {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: a hint, which may name any address.
+        unsafe {
+            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
+            _mm_prefetch::<_MM_HINT_T0>(p.cast());
+        }
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = p;
+    }
     /// Sixteen values from an array.
     #[inline(always)]
     fn load(x: &[f32; LANES]) -> Self {

@@ -112,13 +112,23 @@ impl Default for Preset {
     }
 }
 
+/// The dial's end: 128 blocks of width 8,192 have about 100 billion parameters.
+const MAX_DEPTH: usize = 128;
+
 impl Preset {
     /// The architecture for a vocabulary.
     ///
     /// # Errors
     /// When the numbers do not fit each other.
     pub fn config(&self, vocab_size: usize) -> Result<Config, ConfigError> {
-        let mut config = Config::from_depth(self.depth.clamp(1, 1024), vocab_size, self.context);
+        if !(1..=MAX_DEPTH).contains(&self.depth) {
+            return Err(ConfigError {
+                field: "depth",
+                got: self.depth.to_string(),
+                expected: format!("1 to {MAX_DEPTH}"),
+            });
+        }
+        let mut config = Config::from_depth(self.depth, vocab_size, self.context);
         if let Some(hidden_size) = self.hidden_size {
             config.hidden_size = hidden_size;
             config.initializer_range = (hidden_size as f32).sqrt().recip();

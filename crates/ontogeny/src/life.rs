@@ -31,6 +31,10 @@ pub(crate) const STAGES: [&str; 10] = [
 /// # Errors
 /// The first stage's that fails; what was finished before stays in the store.
 pub(crate) fn raise(upbringing: &mut Upbringing<'_>) -> anyhow::Result<Life> {
+    // What the user gave is read first: a broken row should not come up after minutes of training.
+    upbringing
+        .sources
+        .given(upbringing.recipe, upbringing.store, &mut upbringing.journal)?;
     // 1. Data: documents, selected, cleaned, cut into tokens.
     let read = data(upbringing)?;
     // 2. Model selection and 3. pre-training: a size or an earlier model; the next token of the documents.
@@ -240,9 +244,13 @@ pub(crate) fn align(
     base: Option<&Artifact>,
 ) -> anyhow::Result<Option<Artifact>> {
     let Some(base) = base else {
+        let unused = match upbringing.recipe.sources.preferences {
+            Some(_) => "; the preferences were not used",
+            None => "",
+        };
         upbringing.journal.skip(
             "align",
-            "a model must answer before it can answer better (--instructions FILE.jsonl)",
+            &format!("a model must answer before it can answer better (--instructions FILE.jsonl){unused}"),
         );
         return Ok(None);
     };

@@ -107,6 +107,7 @@ pub(crate) fn neighbours(
         chosen.saturating_sub(2).max(1)..=chosen + 2
     };
     let plans = depths
+        .filter(|depth| architecture(recipe, store, *depth).is_ok())
         .map(|depth| at_depth(recipe, store, depth, &machine))
         .collect::<anyhow::Result<_>>()?;
     Ok(Plans {

@@ -55,6 +55,25 @@ impl Sources {
         Ok(world)
     }
 
+    /// Reads the user's questions and preferences, where there are any.
+    ///
+    /// # Errors
+    /// When a file cannot be read or holds something else.
+    pub(crate) fn given(
+        &mut self,
+        recipe: &Recipe,
+        store: &Store,
+        journal: &mut Journal,
+    ) -> anyhow::Result<()> {
+        if recipe.sources.instructions.is_some() {
+            self.instructions(recipe, store, journal)?;
+        }
+        if recipe.sources.preferences.is_some() {
+            self.preferences(recipe, store, journal)?;
+        }
+        Ok(())
+    }
+
     /// Questions with answers; those of the embedded world where its documents are read and none are given.
     ///
     /// # Errors

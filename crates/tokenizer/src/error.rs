@@ -29,7 +29,7 @@ pub enum Error {
     },
     /// The text does not have as many different pieces.
     #[error(
-        "a vocabulary of {asked} is larger than this text supports: with min_frequency {min_frequency} it yields {largest} tokens; set vocab_size to {largest} or less, or give more text"
+        "a vocabulary of {asked} is larger than this text supports: with min_frequency {min_frequency} it yields {largest} tokens; ask for {largest} or less (--set tokenizer.vocab_size={largest} in a run, --vocab-size {largest} alone), or give more text"
     )]
     VocabularyTooLarge {
         /// The size asked for.

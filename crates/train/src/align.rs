@@ -78,6 +78,27 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Whether anything can be trained with these settings, asked before any work.
+    ///
+    /// # Errors
+    /// Naming the field, what it is and what it must be.
+    pub fn check(&self) -> Result<()> {
+        session::passes("align", self.batch_size, self.epochs)?;
+        self.rate(1).map(drop)
+    }
+
+    fn rate(&self, steps: u64) -> Result<Rate> {
+        Rate::over(
+            steps,
+            "align",
+            self.learning_rate,
+            self.schedule,
+            [self.warmup, self.final_learning_rate],
+        )
+    }
+}
+
 /// What alignment works on.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
@@ -123,7 +144,7 @@ pub fn run(
     if let Some(artifact) = store.find(&key)? {
         return Ok(artifact);
     }
-    session::passes("align", config.batch_size, config.epochs)?;
+    config.check()?;
     let mut session = Session::new(store.begin(key)?);
     let device = inputs.device.clone().autodiff();
     let base = hub::load(&inputs.base.path, inputs.base.id.as_str(), &device)?;
@@ -156,13 +177,7 @@ pub fn run(
     }
     let order = order(pairs.len(), config);
     let steps = (order.len().div_ceil(config.batch_size) as u64).max(1);
-    let rate = Rate::over(
-        steps,
-        "align",
-        config.learning_rate,
-        config.schedule,
-        [config.warmup, config.final_learning_rate],
-    )?;
+    let rate = config.rate(steps)?;
     session.resume::<()>(&mut trainer, progress)?;
 
     while trainer.step_count() < steps {

@@ -68,6 +68,27 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Whether anything can be trained with these settings, asked before any work.
+    ///
+    /// # Errors
+    /// Naming the field, what it is and what it must be.
+    pub fn check(&self) -> Result<()> {
+        session::passes("finetune", self.batch_size, self.epochs)?;
+        self.rate(1).map(drop)
+    }
+
+    fn rate(&self, steps: u64) -> Result<Rate> {
+        Rate::over(
+            steps,
+            "finetune",
+            self.learning_rate,
+            self.schedule,
+            [self.warmup, self.final_learning_rate],
+        )
+    }
+}
+
 /// What fine-tuning works on.
 #[derive(Clone, Copy, Debug)]
 pub struct Inputs<'a> {
@@ -96,7 +117,7 @@ pub fn run(
     if let Some(artifact) = store.find(&key)? {
         return Ok(artifact);
     }
-    session::passes("finetune", config.batch_size, config.epochs)?;
+    config.check()?;
     let mut session = Session::new(store.begin(key)?);
     let device = inputs.device.clone().autodiff();
     let base = hub::load(&inputs.base.path, inputs.base.id.as_str(), &device)?;
@@ -133,13 +154,7 @@ pub fn run(
     let rows: Vec<&Vec<usize>> = epochs.iter().flatten().collect();
     let share = config.epochs / config.epochs.ceil().max(1.0);
     let steps = ((rows.len() as f64 * share / config.batch_size as f64).ceil() as u64).max(1);
-    let rate = Rate::over(
-        steps,
-        "finetune",
-        config.learning_rate,
-        config.schedule,
-        [config.warmup, config.final_learning_rate],
-    )?;
+    let rate = config.rate(steps)?;
     let mut trainer = Trainer::new(base.decoder, device);
     session.resume::<()>(&mut trainer, progress)?;
     let example = held_out.first().or(examples.first());

@@ -115,7 +115,11 @@ impl Config {
         }
     }
 
-    pub(crate) fn resolve(&self, model: decoder::Config) -> Result<Resolved> {
+    /// Whether anything can be trained with these settings, asked before any work.
+    ///
+    /// # Errors
+    /// Naming the field, what it is and what it must be.
+    pub fn check(&self) -> Result<()> {
         if self.batch_size == 0 || self.accumulation == 0 {
             return Err(Error::config(
                 "pretrain.batch_size",
@@ -131,19 +135,28 @@ impl Config {
                 "more than 0",
             ));
         }
+        self.rate(1).map(drop)
+    }
+
+    fn rate(&self, steps: u64) -> Result<Rate> {
+        Rate::over(
+            steps,
+            "pretrain",
+            self.learning_rate,
+            self.schedule,
+            [self.warmup, self.final_learning_rate],
+        )
+    }
+
+    pub(crate) fn resolve(&self, model: decoder::Config) -> Result<Resolved> {
+        self.check()?;
         let step_tokens =
             (self.batch_size * self.accumulation * model.max_position_embeddings) as u64;
         let steps = self
             .total_tokens(model.parameters())
             .div_ceil(step_tokens)
             .max(1);
-        let rate = Rate::over(
-            steps,
-            "pretrain",
-            self.learning_rate,
-            self.schedule,
-            [self.warmup, self.final_learning_rate],
-        )?;
+        let rate = self.rate(steps)?;
         Ok(Resolved { model, steps, rate })
     }
 }

@@ -11,6 +11,10 @@ use crate::isa::{Isa, isa};
 use crate::lanes::{LANES, Lanes, Portable};
 use crate::pool::Disjoint;
 
+/// Lines that a single row asks for ahead of their use: it waits for memory, and the hardware's own look-ahead ends with
+/// every page.
+const AHEAD: usize = 64;
+
 /// How an instruction set multiplies codes.
 trait Dots {
     type V: Lanes;
@@ -108,6 +112,12 @@ fn tile<D: Dots, const BITS: u32, const ZERO: i32, const COMMONS: usize, const R
         std::array::from_fn(|i| &x.sums[(first + i) * groups..][..groups]);
     let mut acc = [D::V::splat(0.0); ROWS];
     for group in 0..groups {
+        if ROWS == 1 {
+            let ahead = panel_lines.as_ptr().wrapping_add(group * lines + AHEAD);
+            for line in 0..lines {
+                D::V::prefetch_read(ahead.wrapping_add(line).cast());
+            }
+        }
         let unpacked = D::unpack::<BITS>(&panel_lines[group * lines..][..lines]);
         let common: [D::V; COMMONS] =
             std::array::from_fn(|i| D::widen(&panel_commons[group * COMMONS + i]));

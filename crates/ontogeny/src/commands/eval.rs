@@ -74,6 +74,12 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
                 });
             }
         }
+        if !measured.iter().any(|one| one.task == **name) {
+            display.finish();
+            return Err(Refusal::failed("task", format!("{name}: nothing in it could be measured"))
+                .hint("a .jsonl file holds questions (`messages`, or `prompt` and `completion`), pairs (`prompt`, `chosen`, `rejected`) or documents (`text`); its first line decides which")
+                .into());
+        }
         display.mark(name, Mark::Done, "");
     }
     display.finish();
@@ -144,10 +150,23 @@ impl Task {
         {
             return Ok(Self::Documents(path.to_owned()));
         }
+        // Questions and pairs are read as a run reads them.
+        let store = context.store()?;
+        let config = data::instructions::Config {
+            held_out_fraction: 0.0,
+            ..data::instructions::Config::default()
+        };
+        let silent = Progress::silent();
         match first_row(path)? {
-            row if row.get("chosen").is_some() => Ok(Self::Pairs(question::read_pairs(path)?)),
-            row if row.get("messages").is_some() => {
-                Ok(Self::Questions(question::read_questions(path)?))
+            row if row.get("chosen").is_some() => {
+                let pairs = data::preferences::run(&config, path, None, &store, &silent)?;
+                let pairs = question::read_pairs(&pairs.file("train.jsonl"))?;
+                Ok(Self::Pairs(pairs))
+            }
+            row if row.get("messages").is_some() || row.get("completion").is_some() => {
+                let questions = data::instructions::run(&config, path, None, &store, &silent)?;
+                let questions = question::read_questions(&questions.file("train.jsonl"))?;
+                Ok(Self::Questions(questions))
             }
             _ => Ok(Self::Documents(path.to_owned())),
         }

@@ -164,7 +164,22 @@ impl Recipe {
             layers::apply(&mut values, entry);
         }
         share_seed(&mut values, entries);
-        serde_json::from_value(values).map_err(|error| blame(entries, &schema, &error))
+        let recipe: Self =
+            serde_json::from_value(values).map_err(|error| blame(entries, &schema, &error))?;
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    /// Refuses at once what some stage would refuse after those before it had worked for minutes.
+    fn check(&self) -> Result<(), Refusal> {
+        self.pretrain.check().map_err(senseless)?;
+        self.finetune.check().map_err(senseless)?;
+        self.align.check().map_err(senseless)?;
+        if self.model.base.is_none() {
+            let preset = self.model.preset.config(self.tokenizer.vocab_size);
+            preset.map_err(senseless)?;
+        }
+        Ok(())
     }
 
     /// The recipe as TOML, for the report and for the model's folder.
@@ -175,6 +190,13 @@ impl Recipe {
             .unwrap_or(Value::Null);
         toml::to_string_pretty(&value).unwrap_or_default()
     }
+}
+
+/// A value that is of the right type and makes no sense.
+fn senseless(error: impl std::fmt::Display) -> Refusal {
+    Refusal::usage("recipe", error.to_string()).hint(
+        "set it in the recipe, or by --set KEY=VALUE; recipes/quickstart.toml explains every key",
+    )
 }
 
 /// Gives the recipe's seed to every section that has a seed and does not set it.
