@@ -255,3 +255,37 @@ fn text_that_is_not_utf8_on_stdin() {
         home.path()
     ));
 }
+
+#[test]
+fn settings_without_sense_before_any_work() {
+    let told = [
+        "pretrain.batch_size=0",
+        "finetune.epochs=0",
+        "align.learning_rate=-1",
+        "model.depth=0",
+        "model.depth=100000",
+    ]
+    .map(|setting| refused(|_| {}, &["run", &tiny_path(), "--set", setting]))
+    .join("\n");
+    insta::assert_snapshot!(told);
+}
+
+#[test]
+fn broken_questions_before_any_work() {
+    let prepare = |home: &Path| {
+        std::fs::write(home.join("text.txt"), "The reef is wide.\n").expect("written");
+        let rows = "{\"prompt\": \"a\"}\nnot json\n";
+        std::fs::write(home.join("questions.jsonl"), rows).expect("written");
+    };
+    insta::assert_snapshot!(refused(
+        prepare,
+        &[
+            "run",
+            &tiny_path(),
+            "--data",
+            "HOME/text.txt",
+            "--instructions",
+            "HOME/questions.jsonl"
+        ]
+    ));
+}
