@@ -176,13 +176,9 @@ fn compare(
             false,
             format!("{metric} was not measured for the candidate"),
         ),
-        // Both are asked the same; only a model that was never taught to answer has no number.
-        (Some(ours), None, _) => (
-            true,
-            format!(
-                "{metric} is {:.3}, and the incumbent was not taught what it measures",
-                ours.value
-            ),
+        (Some(_), None, _) => (
+            guard,
+            format!("{metric} was not measured for the incumbent"),
         ),
         (Some(_), Some(_), None) => (
             guard,

@@ -100,6 +100,16 @@ impl Series {
         bootstrap_ratio(&pairs, resampling.seed, resampling.resamples)
     }
 
+    /// The sum of the items' values over that of their weights; no number without items.
+    #[must_use]
+    pub fn mean(&self) -> f64 {
+        let sums = self
+            .0
+            .values()
+            .fold((0.0, 0.0), |sums, item| (sums.0 + item.0, sums.1 + item.1));
+        sums.0 / sums.1
+    }
+
     /// `self − other` over the items both have, with its paired 95 % interval; nothing when they share no item.
     #[must_use]
     pub fn difference(

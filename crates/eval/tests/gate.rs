@@ -243,3 +243,15 @@ fn the_same_arguments_give_the_same_verdict() {
         gate(&config, &with(1.9), Some(&with(2.0)))
     );
 }
+
+#[test]
+fn what_the_incumbent_was_not_measured_on_decides_nothing_for_the_candidate() {
+    let incumbent = scores([(Metric::BitsPerByte, bits(1.0))]);
+    let verdict = gate(&GateConfig::default(), &accuracy(100), Some(&incumbent));
+    assert!(
+        !verdict.accepted
+            && verdict
+                .explanation
+                .contains("not measured for the incumbent")
+    );
+}

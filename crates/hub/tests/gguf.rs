@@ -156,17 +156,16 @@ fn write(folder: &Path, bytes: &[u8]) -> std::path::PathBuf {
     path
 }
 
+fn decoder(config: &Config, device: &Device) -> Decoder {
+    let (weights, seed) = (InitialWeights::Normal, Seed(1));
+    Decoder::init(config, weights, Precision::F32, seed, device)
+}
+
 #[test]
 fn a_file_gives_the_same_logits_as_its_weights() {
     let config = config();
     let device = Device::flex();
-    let decoder = Decoder::init(
-        &config,
-        InitialWeights::Normal,
-        Precision::F32,
-        Seed(1),
-        &device,
-    );
+    let decoder = decoder(&config, &device);
     let folder = tempfile::tempdir().unwrap();
     let path = write(folder.path(), &file(&config, &decoder));
     let loaded = hub::load(&path, "model", &device).unwrap();
@@ -182,13 +181,7 @@ fn a_file_gives_the_same_logits_as_its_weights() {
 fn broken_files_are_refused() {
     let config = config();
     let device = Device::flex();
-    let decoder = Decoder::init(
-        &config,
-        InitialWeights::Normal,
-        Precision::F32,
-        Seed(1),
-        &device,
-    );
+    let decoder = decoder(&config, &device);
     let folder = tempfile::tempdir().unwrap();
     let whole = file(&config, &decoder);
     let refused = |bytes: &[u8]| {

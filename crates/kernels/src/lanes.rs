@@ -61,26 +61,18 @@ pub(crate) trait Lanes: Copy {
     /// The largest lane (any order gives the same).
     fn largest(self) -> f32;
 
-    /// Asks for the cache line at `p`, to be written soon.
+    /// Asks for the cache line at `p`, which will be read soon, or written.
     #[inline(always)]
-    fn prefetch(p: *mut f32) {
+    fn prefetch<const WRITE: bool>(p: *const f32) {
         #[cfg(target_arch = "x86_64")]
-        // SAFETY: a hint, which may name any address.
+        // SAFETY: hints, which may name any address.
         unsafe {
-            use std::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_ET0>(p.cast());
-        }
-        #[cfg(not(target_arch = "x86_64"))]
-        let _ = p;
-    }
-    /// Asks for the cache line at `p`, to be read soon.
-    #[inline(always)]
-    fn prefetch_read(p: *const f32) {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: a hint, which may name any address.
-        unsafe {
-            use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-            _mm_prefetch::<_MM_HINT_T0>(p.cast());
+            use std::arch::x86_64::{_MM_HINT_ET0, _MM_HINT_T0, _mm_prefetch};
+            if WRITE {
+                _mm_prefetch::<_MM_HINT_ET0>(p.cast());
+            } else {
+                _mm_prefetch::<_MM_HINT_T0>(p.cast());
+            }
         }
         #[cfg(not(target_arch = "x86_64"))]
         let _ = p;

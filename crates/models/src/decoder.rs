@@ -112,21 +112,31 @@ impl Default for Preset {
     }
 }
 
-/// The dial's end: 128 blocks of width 8,192 have about 100 billion parameters.
-const MAX_DEPTH: usize = 128;
-
 impl Preset {
+    /// The dial's end: 128 blocks of width 8,192 have about 100 billion parameters.
+    pub const MAX_DEPTH: usize = 128;
+
     /// The architecture for a vocabulary.
     ///
     /// # Errors
     /// When the numbers do not fit each other.
     pub fn config(&self, vocab_size: usize) -> Result<Config, ConfigError> {
-        if !(1..=MAX_DEPTH).contains(&self.depth) {
-            return Err(ConfigError {
-                field: "depth",
-                got: self.depth.to_string(),
-                expected: format!("1 to {MAX_DEPTH}"),
-            });
+        // By their own names: the fields they set have others.
+        for (field, got, most) in [
+            ("depth", self.depth, Self::MAX_DEPTH),
+            ("context", self.context, usize::MAX),
+        ] {
+            if !(1..=most).contains(&got) {
+                let expected = match most {
+                    usize::MAX => "1 or more".to_owned(),
+                    most => format!("1 to {most}"),
+                };
+                return Err(ConfigError {
+                    field,
+                    got: got.to_string(),
+                    expected,
+                });
+            }
         }
         let mut config = Config::from_depth(self.depth, vocab_size, self.context);
         if let Some(hidden_size) = self.hidden_size {

@@ -90,6 +90,11 @@ impl Journal {
         Ok(artifact)
     }
 
+    /// Tells something beside the stages.
+    pub(crate) fn note(&self, text: impl Into<String>) {
+        self.display.progress().note(text);
+    }
+
     /// Says that a stage is not needed, and why.
     pub(crate) fn skip(&mut self, stage: &'static str, why: &str) {
         self.display.mark(stage, Mark::Skipped, why);

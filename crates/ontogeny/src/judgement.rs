@@ -113,9 +113,7 @@ pub(crate) fn judge(
     }
     let scores = eval::scores_of(&artifact, label)?;
     let rival_scores = match &rival {
-        Some(rival) => eval::read_scores(&artifact)?
-            .into_iter()
-            .find(|scores| scores.model == rival.id.as_str()),
+        Some(rival) => of_rival(eval::read_scores(&artifact)?, rival, recipe.gate.metric),
         None => None,
     };
     let verdict = eval::gate(
@@ -134,6 +132,30 @@ pub(crate) fn judge(
         candidate: label.clone(),
         verdict: Some(verdict),
     })
+}
+
+/// A rival's scores. One that was never tuned has several: its documents', and its answers under each way of prompting.
+/// It stands for the best of these, as a user would prompt it.
+fn of_rival(all: Vec<eval::Scores>, rival: &Artifact, metric: Metric) -> Option<eval::Scores> {
+    let mut rows = all
+        .into_iter()
+        .filter(|scores| scores.model == rival.id.as_str());
+    let mut scores = rows.next()?;
+    let value = |row: &eval::Scores| {
+        let mean = row
+            .metrics
+            .get(&metric)
+            .map_or(f64::NEG_INFINITY, eval::Series::mean);
+        if metric.higher_is_better() {
+            mean
+        } else {
+            -mean
+        }
+    };
+    if let Some(best) = rows.max_by(|a, b| value(a).total_cmp(&value(b))) {
+        scores.metrics.extend(best.metrics);
+    }
+    Some(scores)
 }
 
 /// The gate's question where its metric cannot be measured, as without instructions: bits per byte.

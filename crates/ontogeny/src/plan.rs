@@ -104,10 +104,9 @@ pub(crate) fn neighbours(
     let depths = if recipe.model.base.is_some() {
         chosen..=chosen
     } else {
-        chosen.saturating_sub(2).max(1)..=chosen + 2
+        chosen.saturating_sub(2).max(1)..=(chosen + 2).min(decoder::Preset::MAX_DEPTH)
     };
     let plans = depths
-        .filter(|depth| architecture(recipe, store, *depth).is_ok())
         .map(|depth| at_depth(recipe, store, depth, &machine))
         .collect::<anyhow::Result<_>>()?;
     Ok(Plans {

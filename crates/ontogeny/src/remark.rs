@@ -75,3 +75,9 @@ pub(crate) fn evaluation(artifact: &Artifact) -> String {
         .map_or(0, serde_json::Map::len);
     format!("{rows} rows side by side")
 }
+
+/// What was left out of a file of questions or preferences, if anything was.
+pub(crate) fn bad_rows(rows: &Artifact) -> Option<String> {
+    let bad = rows.manifest.metric("bad_rows").and_then(Value::as_u64)?;
+    (bad > 0).then(|| format!("rows left out that cannot be used: {bad}"))
+}

@@ -101,13 +101,15 @@ impl Sources {
         let found = match files {
             Some((file, held_out)) => {
                 let config = &recipe.instructions;
-                Some(data::instructions::run(
+                let found = data::instructions::run(
                     config,
                     &file,
                     held_out.as_deref(),
                     store,
                     &Progress::silent(),
-                )?)
+                )?;
+                tell_of_bad_rows(&found, &file, journal);
+                Some(found)
             }
             None => None,
         };
@@ -140,12 +142,11 @@ impl Sources {
             (None, _) => None,
         };
         let found = match files {
-            Some((file, held_out)) => Some(pairs(
-                &recipe.preferences,
-                &file,
-                held_out.as_deref(),
-                store,
-            )?),
+            Some((file, held_out)) => {
+                let found = pairs(&recipe.preferences, &file, held_out.as_deref(), store)?;
+                tell_of_bad_rows(&found, &file, journal);
+                Some(found)
+            }
             None => None,
         };
         self.preferences = Some(found.clone());
@@ -195,6 +196,12 @@ impl Sources {
 /// Whether the run reads the embedded world.
 fn worldly(sources: &recipe::Sources) -> bool {
     sources.documents.is_empty()
+}
+
+fn tell_of_bad_rows(rows: &Artifact, file: &Path, journal: &Journal) {
+    if let Some(bad) = remark::bad_rows(rows) {
+        journal.note(format!("{}: {bad}", file.display()));
+    }
 }
 
 fn pairs(

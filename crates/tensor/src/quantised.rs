@@ -13,6 +13,9 @@ pub use kernels::quant::Format;
 
 use crate::{buffers, flex, profile};
 
+/// Rows whose logits are in memory at a time: those of a long document by a large vocabulary would fill it.
+const LOGIT_ROWS: usize = 64;
+
 /// A matrix `[out_features, in_features]` of few bits; clones share it.
 #[derive(Clone)]
 pub struct Quantised(Arc<Weights>);
@@ -94,16 +97,18 @@ impl Quantised {
     ///
     /// Shapes: `hidden` `[rows, in_features]`, `ids` of `rows`.
     pub fn token_logprobs(&self, hidden: Tensor<2>, ids: &[u32]) -> Vec<f32> {
-        let vocab = self.0.rows();
-        let mut logits = flex::to_vec(self.linear(hidden)); // [rows, vocab]
-        logits
-            .chunks_exact_mut(vocab)
-            .zip(ids)
-            .map(|(row, &id)| {
+        let [rows, _] = hidden.dims();
+        let mut found = Vec::with_capacity(rows);
+        for start in (0..rows).step_by(LOGIT_ROWS) {
+            let some = LOGIT_ROWS.min(rows - start);
+            let mut logits = flex::to_vec(self.linear(hidden.clone().narrow(0, start, some))); // [some, vocab]
+            let targets = &ids[start..start + some];
+            for (row, &id) in logits.chunks_exact_mut(self.0.rows()).zip(targets) {
                 log_softmax_row(row);
-                row[id as usize]
-            })
-            .collect()
+                found.push(row[id as usize]);
+            }
+        }
+        found
     }
 }
 

@@ -126,14 +126,11 @@ pub fn calibrate(
 /// Full rows of sequences of one length, the last of each row cut where it ends.
 fn batch(model: &decoder::Config, batch_size: usize, sequence: usize) -> Batch {
     let context = model.max_position_embeddings;
-    let lengths: Vec<usize> = (0..context)
-        .step_by(sequence.clamp(1, context))
-        .map(|start| sequence.clamp(1, context).min(context - start))
-        .collect();
-    let sequences: Vec<Sequence> = lengths
-        .iter()
-        .map(|length| {
-            let tokens: Vec<u32> = (0..=*length as u32)
+    let sequence = sequence.clamp(1, context);
+    let sequences: Vec<Sequence> = (0..context)
+        .step_by(sequence)
+        .map(|start| {
+            let tokens: Vec<u32> = (0..=sequence.min(context - start) as u32)
                 .map(|i| i * 7919 % model.vocab_size as u32)
                 .collect();
             Sequence::new(&tokens, |_| true)

@@ -120,12 +120,13 @@ impl Config {
     /// # Errors
     /// Naming the field, what it is and what it must be.
     pub fn check(&self) -> Result<()> {
-        if self.batch_size == 0 || self.accumulation == 0 {
-            return Err(Error::config(
-                "pretrain.batch_size",
-                self.batch_size.min(self.accumulation),
-                "1 or more",
-            ));
+        for (field, count) in [
+            ("pretrain.batch_size", self.batch_size),
+            ("pretrain.accumulation", self.accumulation),
+        ] {
+            if count == 0 {
+                return Err(Error::config(field, count, "1 or more"));
+            }
         }
         let per_parameter = self.tokens_per_parameter;
         if self.tokens == 0 && !(per_parameter > 0.0 && per_parameter.is_finite()) {

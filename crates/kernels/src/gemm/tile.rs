@@ -65,9 +65,9 @@ pub(crate) unsafe fn tile<D: Arithmetic, const MR: usize, const NV: usize>(
     // By the time the sums are complete, C has come: its rows lie on as many pages.
     for i in 0..MR {
         for j in 0..NV {
-            D::V::prefetch(c.wrapping_add(i * c_row + j * LANES));
+            D::V::prefetch::<true>(c.wrapping_add(i * c_row + j * LANES));
         }
-        D::V::prefetch(c.wrapping_add(i * c_row + NV * LANES - 1));
+        D::V::prefetch::<true>(c.wrapping_add(i * c_row + NV * LANES - 1));
     }
     let (mut a_at, mut b_at) = (a.start, b.start);
     for _ in 0..words {

@@ -115,7 +115,7 @@ fn tile<D: Dots, const BITS: u32, const ZERO: i32, const COMMONS: usize, const R
         if ROWS == 1 {
             let ahead = panel_lines.as_ptr().wrapping_add(group * lines + AHEAD);
             for line in 0..lines {
-                D::V::prefetch_read(ahead.wrapping_add(line).cast());
+                D::V::prefetch::<false>(ahead.wrapping_add(line).cast());
             }
         }
         let unpacked = D::unpack::<BITS>(&panel_lines[group * lines..][..lines]);

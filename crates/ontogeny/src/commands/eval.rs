@@ -15,6 +15,7 @@ use crate::output::{Output, table};
 use crate::quantity;
 use crate::recipe::Choice;
 use crate::refusal::Refusal;
+use crate::remark;
 
 /// Measure a model: questions, preference pairs or plain documents, each number with its 95 % interval
 #[derive(Debug, Args)]
@@ -61,7 +62,7 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
     let names: Vec<&str> = arguments.task.iter().map(String::as_str).collect();
     let display = context.display(&arguments.model, &names);
     let mut measured = Vec::new();
-    for (name, task) in names.iter().zip(&tasks) {
+    for (name, (task, remark)) in names.iter().zip(&tasks) {
         display.mark(name, Mark::Running, "");
         let series = task.measure(&engine, arguments, display.progress())?;
         for (metric, series) in series {
@@ -80,7 +81,7 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
                 .hint("a .jsonl file holds questions (`messages`, or `prompt` and `completion`), pairs (`prompt`, `chosen`, `rejected`) or documents (`text`); its first line decides which")
                 .into());
         }
-        display.mark(name, Mark::Done, "");
+        display.mark(name, Mark::Done, remark);
     }
     display.finish();
     let rows: Vec<Vec<String>> = measured.iter().map(row).collect();
@@ -126,14 +127,13 @@ enum Task {
 }
 
 impl Task {
-    /// The task called `name`.
-    fn find(name: &str, context: &Context) -> anyhow::Result<Self> {
+    /// The task called `name`, and what of its file was left out.
+    fn find(name: &str, context: &Context) -> anyhow::Result<(Self, String)> {
         if name == "nursery" {
             let recipe = Choice::default().resolve(Vec::new())?;
             let world = nursery::run(&recipe.world, &context.store()?, &Progress::silent())?;
-            return Ok(Self::Questions(question::read_questions(
-                &world.file("held_out.jsonl"),
-            )?));
+            let questions = question::read_questions(&world.file("held_out.jsonl"))?;
+            return Ok((Self::Questions(questions), String::new()));
         }
         let path = Path::new(name);
         if !path.exists() {
@@ -148,7 +148,7 @@ impl Task {
             .extension()
             .is_none_or(|extension| extension != "jsonl")
         {
-            return Ok(Self::Documents(path.to_owned()));
+            return Ok((Self::Documents(path.to_owned()), String::new()));
         }
         // Questions and pairs are read as a run reads them.
         let store = context.store()?;
@@ -157,19 +157,25 @@ impl Task {
             ..data::instructions::Config::default()
         };
         let silent = Progress::silent();
-        match first_row(path)? {
-            row if row.get("chosen").is_some() => {
-                let pairs = data::preferences::run(&config, path, None, &store, &silent)?;
-                let pairs = question::read_pairs(&pairs.file("train.jsonl"))?;
-                Ok(Self::Pairs(pairs))
-            }
-            row if row.get("messages").is_some() || row.get("completion").is_some() => {
-                let questions = data::instructions::run(&config, path, None, &store, &silent)?;
-                let questions = question::read_questions(&questions.file("train.jsonl"))?;
-                Ok(Self::Questions(questions))
-            }
-            _ => Ok(Self::Documents(path.to_owned())),
-        }
+        let row = first_row(path)?;
+        let has = |field: &str| row.get(field).is_some();
+        Ok(if has("chosen") {
+            let rows = data::preferences::run(&config, path, None, &store, &silent)?;
+            let pairs = question::read_pairs(&rows.file("train.jsonl"))?;
+            (
+                Self::Pairs(pairs),
+                remark::bad_rows(&rows).unwrap_or_default(),
+            )
+        } else if has("messages") || has("completion") {
+            let rows = data::instructions::run(&config, path, None, &store, &silent)?;
+            let questions = question::read_questions(&rows.file("train.jsonl"))?;
+            (
+                Self::Questions(questions),
+                remark::bad_rows(&rows).unwrap_or_default(),
+            )
+        } else {
+            (Self::Documents(path.to_owned()), String::new())
+        })
     }
 
     fn measure(

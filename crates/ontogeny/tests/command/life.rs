@@ -152,6 +152,23 @@ fn a_life_is_lived_once_reported_traced_and_judged() {
     let listed = run(home.path(), &["models", "list", "--json"]).ok();
     assert_eq!(listed["models"].as_array().map(Vec::len), Some(3));
 
+    // It is measured on rows as a run takes them, and never on nothing.
+    let task = |name: &str, rows: &str| {
+        let path = home.path().join(name);
+        std::fs::write(&path, rows).expect("written");
+        let path = path.display().to_string();
+        run(home.path(), &["eval", "tiny", "--task", &path, "--json"])
+    };
+    let rows = r#"{"prompt": "When?", "completion": "At nine."}
+{"messages": [{"role": "user", "content": "Where?"}, {"role": "assistant", "content": "Here."}]}"#;
+    assert_eq!(task("questions.jsonl", rows).ok()["tasks"][0]["n"], 2);
+    let rows = r#"{"prompt": "When?", "chosen": "At nine.", "rejected": "Find out yourself."}"#;
+    assert_eq!(task("pairs.jsonl", rows).ok()["tasks"][0]["n"], 1);
+    for rows in ["", "no JSON"] {
+        let refused = task("junk.jsonl", rows);
+        assert_eq!(refused.code, Some(1), "{}", refused.stdout);
+    }
+
     // A model that is no better does not take the place.
     let third = raise(home.path(), &["--set", "align.seed=99"]);
     assert_eq!(third.code, Some(3), "{}\n{}", third.stdout, third.stderr);

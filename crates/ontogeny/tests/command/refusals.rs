@@ -260,10 +260,12 @@ fn text_that_is_not_utf8_on_stdin() {
 fn settings_without_sense_before_any_work() {
     let told = [
         "pretrain.batch_size=0",
+        "pretrain.accumulation=0",
         "finetune.epochs=0",
         "align.learning_rate=-1",
         "model.depth=0",
         "model.depth=100000",
+        "model.context=0",
     ]
     .map(|setting| refused(|_| {}, &["run", &tiny_path(), "--set", setting]))
     .join("\n");

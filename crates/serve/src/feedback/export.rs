@@ -52,7 +52,11 @@ pub fn export(store: &Store, path: &Path) -> Result<usize> {
         lines.push_str(&serde_json::to_string(pair).map_err(|error| failed(error.into()))?);
         lines.push('\n');
     }
-    artifact::write_atomic(path, lines.as_bytes()).map_err(|error| failed(error.into()))?;
+    artifact::write_atomic(path, lines.as_bytes()).map_err(|error| match error {
+        // It names the file too.
+        artifact::Error::Io { source, .. } => failed(source.into()),
+        other => failed(other.into()),
+    })?;
     Ok(pairs.len())
 }
 
