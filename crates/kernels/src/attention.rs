@@ -7,6 +7,9 @@
 
 mod backward;
 mod forward;
+mod paged;
+
+pub use paged::{KvPages, PAGE, attention_paged};
 
 use crate::gemm::engine::Engine;
 use crate::gemm::pack::Panel;

@@ -23,5 +23,6 @@ pub mod optimizer;
 pub mod pool;
 pub mod quant;
 pub mod reference;
+pub mod region;
 pub mod rope;
 mod scratch;

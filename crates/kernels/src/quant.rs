@@ -15,6 +15,7 @@ pub use block::{Format, dequantize};
 
 use crate::lanes::LANES;
 use crate::pool::{Disjoint, parallel_for, threads};
+use crate::region::{Plain, Region};
 use activations::Activations;
 
 /// Columns of a group.
@@ -27,15 +28,20 @@ const LINE: usize = 4 * LANES;
 #[repr(align(64))]
 struct Line([u8; LINE]);
 
+// SAFETY: bytes, as many as the alignment.
+unsafe impl Plain for Line {}
+// SAFETY: bits of numbers.
+unsafe impl Plain for [f16; LANES] {}
+
 /// A matrix of weights, laid out for the products.
 pub struct Weights {
     rows: usize,
     cols: usize,
     format: Format,
     /// `[panel][group][lines of a group]`.
-    lines: Vec<Line>,
+    lines: Region<Line>,
     /// `[panel][group]`, one for each half of a group where those differ, then the lowest weights where there are any.
-    commons: Vec<[f16; LANES]>,
+    commons: Region<[f16; LANES]>,
 }
 
 impl Weights {
@@ -61,8 +67,8 @@ impl Weights {
             rows,
             cols,
             format,
-            lines: vec![Line([0; LINE]); panels * groups * lines],
-            commons: vec![[f16::ZERO; LANES]; panels * groups * commons],
+            lines: Region::zeros(panels * groups * lines),
+            commons: Region::zeros(panels * groups * commons),
         };
         let groups_by_block = format.weights() / GROUP;
         let all_lines = Disjoint::new(&mut weights.lines);

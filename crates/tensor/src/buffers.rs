@@ -29,7 +29,9 @@ pub(crate) fn take(length: usize) -> Vec<f32> {
             return buffer;
         }
     }
-    vec![0.0; length]
+    let mut buffer = vec![0.0; length];
+    kernels::region::advise_large_pages(&mut buffer);
+    buffer
 }
 
 /// Keeps a tensor's buffer for the next one of its size, when nobody else holds it.

@@ -3,10 +3,10 @@
 use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::{Int, Tensor, TensorData};
-use kernels::attention::{AttentionShape, attention_forward};
+use kernels::attention::{KvPages, attention_paged};
 
 use crate::attention::attention;
-use crate::{flex, profile};
+use crate::{buffers, flex, profile};
 
 /// One layer's keys and values: `slots` sequences of at most `capacity` tokens each.
 #[derive(Debug)]
@@ -19,9 +19,9 @@ pub struct KvSlots {
 /// Made with the first tokens, where those are.
 #[derive(Debug)]
 enum Store {
-    /// Keys and values, `[slots, capacity, kv_heads, head_dim]` each.
-    Host([Vec<f32>; 2]),
-    /// The same on a device.
+    /// In pages, taken as sequences grow.
+    Host(KvPages),
+    /// Keys and values on a device, `[slots, capacity, kv_heads, head_dim]` each.
     Device(Box<[Tensor<4>; 2]>),
 }
 
@@ -70,50 +70,27 @@ impl KvSlots {
         if !flex::on_cpu(&q.device()) {
             return self.attend_portable(q, k, v, rows, scale);
         }
-        let _timed = profile::time("attention over slots", 0.0);
+        let ranges: Vec<[u32; 2]> = ranges(rows, seq).collect();
         let [q, k, v] = [q, k, v].map(primitive);
-        let dims = flex::dims(&q);
-        let kv_heads = flex::dims(&k)[2];
-        let width = kv_heads * dims[3];
-        let (k, v) = (flex::floats(&k), flex::floats(&v));
-        let q = flex::floats(&q);
-        let (entry_q, entry_kv) = (q.len() / rows.len(), seq * width);
-        let mut out = vec![0.0; q.len()];
-        let mut lse = vec![0.0; dims[2] * seq];
-        let elements = self.slots * self.capacity * width;
+        let (dims, kv_heads) = (flex::dims(&q), flex::dims(&k)[2]);
+        let seen: f64 = ranges.iter().map(|range| f64::from(range[1])).sum();
+        let work = 4.0 * seen * (dims[2] * dims[3]) as f64;
+        let _timed = profile::time("attention over slots", work);
         let store = self
             .store
-            .get_or_insert_with(|| Store::Host([vec![0.0; elements], vec![0.0; elements]]));
-        let Store::Host([keys, values]) = store else {
+            .get_or_insert_with(|| Store::Host(KvPages::new(self.slots, kv_heads, dims[3])));
+        let Store::Host(pages) = store else {
             unreachable!("an engine computes on one device")
         };
-        for (entry, row) in rows.iter().enumerate() {
-            let base = (row.slot * self.capacity + row.start) * width;
-            let new = entry * entry_kv..(entry + 1) * entry_kv;
-            keys[base..base + entry_kv].copy_from_slice(&k[new.clone()]);
-            values[base..base + entry_kv].copy_from_slice(&v[new]);
-            let held = row.start + seq;
-            let slot = row.slot * self.capacity * width;
-            let ranges: Vec<[u32; 2]> = ranges(&[*row], seq).collect();
-            let shape = AttentionShape {
-                batch: 1,
-                q_len: seq,
-                k_len: held,
-                heads: dims[2],
-                kv_heads,
-                head_dim: dims[3],
-            };
-            attention_forward(
-                &shape,
-                &q[entry * entry_q..(entry + 1) * entry_q],
-                &keys[slot..slot + held * width],
-                &values[slot..slot + held * width],
-                &ranges,
-                scale,
-                &mut out[entry * entry_q..(entry + 1) * entry_q],
-                &mut lse,
-            );
+        let (q, k, v) = (flex::floats(&q), flex::floats(&k), flex::floats(&v));
+        let entry = seq * kv_heads * dims[3];
+        let new = k.chunks_exact(entry).zip(v.chunks_exact(entry));
+        for (row, (k, v)) in rows.iter().zip(new) {
+            pages.write(row.slot, row.start, k, v);
         }
+        let sequences: Vec<usize> = rows.iter().map(|row| row.slot).collect();
+        let mut out = buffers::take(q.len());
+        attention_paged(pages, &sequences, dims[2], &q, &ranges, scale, &mut out);
         Tensor::from_primitive::<Flex>(flex::tensor(out, dims))
     }
 

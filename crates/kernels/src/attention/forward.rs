@@ -1,5 +1,6 @@
 //! The forward pass: blocks of query rows that share most of their keys.
 
+use super::paged::KvPages;
 use super::{AttentionShape, PANEL, ROWS, pack, pack_keys};
 use crate::gemm::tile::{Into, Product, Walk};
 use crate::lanes::{LANES, dispatch};
@@ -7,26 +8,73 @@ use crate::math::exp;
 use crate::pool::{Disjoint, parallel_chunks_mut, parallel_for};
 use crate::scratch::scratch;
 
-/// Up to this many query rows of a sequence, threads pack keys as they meet them.
-const FEW_ROWS: usize = 4;
-/// Query rows given to one task otherwise.
-const ROWS_BY_TASK: usize = 20 * ROWS;
+/// Query rows given to one task.
+pub(super) const ROWS_BY_TASK: usize = 20 * ROWS;
 /// Rows whose ranges begin further apart than this are not handled together.
 const NEAR: usize = 16;
 
 /// Query rows against one head of keys.
-struct Head<'a> {
-    shape: &'a AttentionShape,
+pub(super) struct Head<'a> {
+    /// A multiple of the lanes.
+    pub(super) head_dim: usize,
     /// Query rows, `q_row` apart (in `out` too).
-    q: &'a [f32],
-    q_row: usize,
-    /// Panels of keys from key 0 on, or none: then keys are packed as they are met.
-    packed: Option<&'a [f32]>,
-    k: &'a [f32],
-    v: &'a [f32],
-    ranges: &'a [[u32; 2]],
-    scale: f32,
-    out: *mut f32,
+    pub(super) q: &'a [f32],
+    pub(super) q_row: usize,
+    pub(super) held: Held<'a>,
+    /// Keys that there are.
+    pub(super) k_len: usize,
+    pub(super) ranges: &'a [[u32; 2]],
+    pub(super) scale: f32,
+    pub(super) out: *mut f32,
+}
+
+/// How the keys and values of one head lie in memory.
+#[derive(Clone, Copy)]
+pub(super) enum Held<'a> {
+    /// Panels of all keys; all values, `row` apart.
+    Dense {
+        panels: &'a [f32],
+        values: &'a [f32],
+        row: usize,
+    },
+    /// In the pages of a sequence.
+    Paged {
+        pages: &'a KvPages,
+        sequence: usize,
+        head: usize,
+    },
+}
+
+impl<'a> Held<'a> {
+    /// The panel `[head_dim][PANEL]` of the keys from `key`, a multiple of [`PANEL`], on.
+    #[inline(always)]
+    fn panel(self, key: usize, head_dim: usize) -> &'a [f32] {
+        match self {
+            Self::Dense { panels, .. } => &panels[key * head_dim..][..PANEL * head_dim],
+            Self::Paged {
+                pages,
+                sequence,
+                head,
+            } => pages.keys(sequence, head, key / PANEL),
+        }
+    }
+
+    /// Values from `key` on, the distance between them, and the first key whose value does not lie so any more.
+    #[inline(always)]
+    fn values(self, key: usize) -> (&'a [f32], usize, usize) {
+        match self {
+            Self::Dense { values, row, .. } => (&values[key * row..], row, usize::MAX),
+            Self::Paged {
+                pages,
+                sequence,
+                head,
+            } => {
+                let (page, at) = (key / PANEL, key % PANEL);
+                let (values, row) = pages.values(sequence, head, page);
+                (&values[at * row..], row, (page + 1) * PANEL)
+            }
+        }
+    }
 }
 
 #[expect(
@@ -56,9 +104,6 @@ pub(super) fn run(
         lse.fill(f32::NEG_INFINITY);
         return;
     }
-    if q_len <= FEW_ROWS {
-        return few_rows(shape, q, k, v, ranges, scale, out, lse);
-    }
     let panels = k_len.div_ceil(PANEL) * PANEL * head_dim;
     let mut packed = scratch(batch * kv_heads * panels);
     parallel_chunks_mut(&mut packed, panels, |task, out| {
@@ -77,12 +122,15 @@ pub(super) fn run(
         let rows = ROWS_BY_TASK.min(q_len - first_row);
         let q_at = ((b * q_len + first_row) * heads + head) * head_dim;
         let head = Head {
-            shape,
+            head_dim,
             q: &q[q_at..],
             q_row: shape.q_row(),
-            packed: Some(&packed[(b * kv_heads + kv_head) * panels..][..panels]),
-            k: &k[kv_at..],
-            v: &v[kv_at..],
+            held: Held::Dense {
+                panels: &packed[(b * kv_heads + kv_head) * panels..][..panels],
+                values: &v[kv_at..],
+                row: shape.k_row(),
+            },
+            k_len,
             ranges: &ranges[b * q_len + first_row..][..rows],
             scale,
             // Tasks write different rows or different heads of them.
@@ -90,50 +138,6 @@ pub(super) fn run(
         };
         // SAFETY: each task has its own part.
         head_rows(&head, unsafe { lse.slice(pair * q_len + first_row, rows) });
-    });
-}
-
-/// Decoding: all query heads that share a head of keys go past the keys together, so that each key is read once.
-#[expect(
-    clippy::too_many_arguments,
-    reason = "each is a tensor of the operation"
-)]
-fn few_rows(
-    shape: &AttentionShape,
-    q: &[f32],
-    k: &[f32],
-    v: &[f32],
-    ranges: &[[u32; 2]],
-    scale: f32,
-    out: &mut [f32],
-    lse: &mut [f32],
-) {
-    let (heads, kv_heads, group) = (shape.heads, shape.kv_heads, shape.group());
-    let (out, lse) = (Disjoint::new(out), Disjoint::new(lse));
-    parallel_for(shape.batch * shape.q_len * kv_heads, |task| {
-        let (row, kv_head) = (task / kv_heads, task % kv_heads);
-        let (b, i) = (row / shape.q_len, row % shape.q_len);
-        let kv_at = (b * shape.k_len * kv_heads + kv_head) * shape.head_dim;
-        let q_at = (row * heads + kv_head * group) * shape.head_dim;
-        let head = Head {
-            shape,
-            q: &q[q_at..],
-            q_row: shape.head_dim,
-            packed: None,
-            k: &k[kv_at..],
-            v: &v[kv_at..],
-            ranges: &vec![ranges[row]; group],
-            scale,
-            // Tasks write different rows or different heads of them.
-            out: out.as_mut_ptr().wrapping_add(q_at),
-        };
-        let mut sums = vec![0.0; group];
-        head_rows(&head, &mut sums);
-        for (head, sum) in (kv_head * group..).zip(sums) {
-            // SAFETY: each row of each head is handled by one task.
-            let lse = unsafe { lse.slice((b * heads + head) * shape.q_len + i, 1) };
-            lse[0] = sum;
-        }
     });
 }
 
@@ -151,14 +155,13 @@ fn block_of_rows(ranges: &[[u32; 2]]) -> (usize, usize, usize) {
     (rows, first, last)
 }
 
-dispatch!(fn head_rows(x: &Head<'_>, lse: &mut [f32]) = head_rows_body);
+dispatch!(pub(super) fn head_rows(x: &Head<'_>, lse: &mut [f32]) = head_rows_body);
 
 #[inline(always)]
 fn head_rows_body<V: Product>(x: &Head<'_>, lse: &mut [f32]) {
-    let head_dim = x.shape.head_dim;
-    let q_row = x.q_row;
+    let (head_dim, q_row) = (x.head_dim, x.q_row);
     // Rows a multiple of 4 KiB apart would all fall into one set of the first-level cache.
-    let width = x.shape.k_len.next_multiple_of(PANEL) + LANES;
+    let width = x.k_len.next_multiple_of(PANEL) + LANES;
     let mut scores = scratch(ROWS * width);
     let mut q_packed = scratch(ROWS * head_dim);
     let mut row = 0;
@@ -211,17 +214,8 @@ fn score_rows<V: Product>(
     scores: &mut [f32],
     width: usize,
 ) {
-    let head_dim = x.shape.head_dim;
-    let size = head_dim * PANEL;
-    let mut here = scratch(if x.packed.is_some() { 0 } else { size });
     for key in (first / PANEL * PANEL..last).step_by(PANEL) {
-        let panel = match x.packed {
-            Some(packed) => &packed[key * head_dim..][..size],
-            None => {
-                pack_keys(x.shape, x.k, key, x.shape.k_len.min(key + PANEL), &mut here);
-                &*here
-            }
-        };
+        let panel = x.held.panel(key, x.head_dim);
         let a = Walk {
             start: q_packed.as_ptr(),
             row: 1,
@@ -238,7 +232,7 @@ fn score_rows<V: Product>(
         // SAFETY: the panels hold head_dim steps; the scores were checked.
         unsafe {
             let c = scores.as_mut_ptr().add(key);
-            V::product(rows, PANEL / LANES, head_dim, a, b, c, width, Into::Store);
+            V::product(rows, PANEL / LANES, x.head_dim, a, b, c, width, Into::Store);
         }
     }
 }
@@ -284,42 +278,39 @@ fn weigh_values<V: Product>(
     ranges: &[[u32; 2]],
     out: *mut f32,
 ) {
-    let (q_row, k_row) = (x.q_row, x.shape.k_row());
-    let groups = x.shape.head_dim / LANES;
+    let (q_row, groups) = (x.q_row, x.head_dim / LANES);
     let lows = || ranges.iter().map(|r| r[0] as usize);
     let highs = || ranges.iter().map(|r| r[1] as usize);
     let (first, low) = (lows().min().unwrap_or(0), lows().max().unwrap_or(0));
     let (high, last) = (highs().min().unwrap_or(0), highs().max().unwrap_or(0));
-    let part = |row: usize, rows: usize, from: usize, to: usize, into: Into| {
-        let a = Walk {
-            start: p[row * width + from..].as_ptr(),
-            row: width,
-            step: 1,
-        };
-        let b = Walk {
-            start: x.v.as_ptr().wrapping_add(from * k_row),
-            row: 0,
-            step: k_row,
-        };
-        // SAFETY: weights and values of keys from..to are there for each of the rows.
-        unsafe {
-            V::product(
-                rows,
-                groups,
-                to - from,
-                a,
-                b,
-                out.add(row * q_row),
-                q_row,
-                into,
-            );
+    let part = |row: usize, rows: usize, from: usize, to: usize| {
+        let (mut key, mut into) = (from, Into::Store);
+        while key < to {
+            let (values, step, end) = x.held.values(key);
+            let end = end.min(to);
+            let a = Walk {
+                start: p[row * width + key..].as_ptr(),
+                row: width,
+                step: 1,
+            };
+            let b = Walk {
+                start: values.as_ptr(),
+                row: 0,
+                step,
+            };
+            // SAFETY: weights and values of keys key..end are there for each of the rows.
+            unsafe {
+                let out = out.add(row * q_row);
+                V::product(rows, groups, end - key, a, b, out, q_row, into);
+            }
+            (key, into) = (end, Into::Resume);
         }
     };
     if finite::<V>(x, first, low.min(last)) && finite::<V>(x, high.max(first), last) {
-        return part(0, ranges.len(), first, last, Into::Store);
+        return part(0, ranges.len(), first, last);
     }
     for (i, range) in ranges.iter().enumerate() {
-        part(i, 1, range[0] as usize, range[1] as usize, Into::Store);
+        part(i, 1, range[0] as usize, range[1] as usize);
     }
 }
 
@@ -328,7 +319,7 @@ fn weigh_values<V: Product>(
 fn finite<V: Product>(x: &Head<'_>, from: usize, to: usize) -> bool {
     let mut sum = V::splat(0.0);
     for key in from..to {
-        let value = &x.v[key * x.shape.k_row()..][..x.shape.head_dim];
+        let value = &x.held.values(key).0[..x.head_dim];
         for value in value.as_chunks::<LANES>().0 {
             sum = V::load(value).mul_add(V::splat(0.0), sum);
         }

@@ -1,6 +1,7 @@
 //! The left operand, rounded to eight bits in groups.
 
 use super::GROUP;
+use crate::lanes::{LANES, Lanes, dispatch};
 use crate::pool::{Disjoint, parallel_for};
 
 /// Rows handled by one task.
@@ -44,27 +45,49 @@ impl Activations {
                     sums.slice(first * groups, n * groups),
                 )
             };
-            let x = x[first * cols..][..n * cols].as_chunks::<GROUP>().0;
-            let codes = codes.as_chunks_mut::<GROUP>().0;
-            for (((x, codes), scale), sums) in x.iter().zip(codes).zip(scales).zip(sums) {
-                (*scale, *sums) = round(x, codes);
-            }
+            round_groups(&x[first * cols..][..n * cols], codes, scales, sums);
         });
         made
     }
 }
 
-fn round(x: &[f32; GROUP], codes: &mut [i8; GROUP]) -> (f32, [i32; 2]) {
-    let largest = x.iter().fold(0.0_f32, |largest, x| largest.max(x.abs()));
-    if !x.iter().all(|x| x.is_finite()) {
+dispatch!(fn round_groups(x: &[f32], codes: &mut [i8], scales: &mut [f32], sums: &mut [[i32; 2]]) = round_groups_body);
+
+#[inline(always)]
+fn round_groups_body<V: Lanes>(
+    x: &[f32],
+    codes: &mut [i8],
+    scales: &mut [f32],
+    sums: &mut [[i32; 2]],
+) {
+    let groups = x.as_chunks::<GROUP>().0.iter();
+    let codes = codes.as_chunks_mut::<GROUP>().0;
+    for (((x, codes), scale), sums) in groups.zip(codes).zip(scales).zip(sums) {
+        (*scale, *sums) = round::<V>(x, codes);
+    }
+}
+
+/// Adding it to a number of small magnitude rounds that to the nearest integer, ties to even, into the low bits.
+const ROUNDING: f32 = (3 << 22) as f32;
+
+#[inline(always)]
+fn round<V: Lanes>(x: &[f32; GROUP], codes: &mut [i8; GROUP]) -> (f32, [i32; 2]) {
+    let zero = V::splat(0.0);
+    let (mut largest, mut finite) = (zero, zero);
+    for x in x.as_chunks::<LANES>().0 {
+        let x = V::load(x);
+        largest = x.abs().max(largest);
+        finite = x.mul_add(zero, finite);
+    }
+    if finite.sum() != 0.0 {
         codes.fill(0);
         return (f32::NAN, [0; 2]);
     }
-    let scale = largest / 127.0;
+    let scale = largest.largest() / 127.0;
     // A group so small that its scale vanishes is zero.
     let inverse = if scale.is_normal() { 1.0 / scale } else { 0.0 };
     for (code, x) in codes.iter_mut().zip(x) {
-        *code = (x * inverse).round_ties_even() as i8;
+        *code = (x * inverse + ROUNDING).to_bits() as i8;
     }
     let sum = |half: &[i8]| half.iter().map(|&code| i32::from(code)).sum();
     (scale, [sum(&codes[..16]), sum(&codes[16..])])

@@ -1,4 +1,6 @@
-use kernels::attention::{AttentionShape, attention_backward, attention_forward};
+use kernels::attention::{
+    AttentionShape, KvPages, attention_backward, attention_forward, attention_paged,
+};
 use kernels::reference;
 use proptest::prelude::*;
 
@@ -235,4 +237,66 @@ fn threads_do_not_matter() {
     let case = case(shape, 1, 8);
     same_for_any_threads(|| bits(&forward(&case).0));
     same_for_any_threads(|| backward(&case).map(|x| bits(&x)));
+}
+
+/// The same case with keys and values in pages, written `chunk` tokens at a time, each batch entry a sequence.
+fn paged(case: &Case, chunk: usize) -> Vec<f32> {
+    let AttentionShape {
+        batch,
+        k_len,
+        heads,
+        kv_heads,
+        head_dim,
+        ..
+    } = case.shape;
+    let mut pages = KvPages::new(batch + 1, kv_heads, head_dim);
+    let token = kv_heads * head_dim;
+    let stale = vec![f32::NAN; 40 * token];
+    for b in 0..batch {
+        // A sequence that was there before, of which nothing must be seen.
+        pages.write(b + 1, 0, &stale, &stale);
+        pages.write(b + 1, 0, &[], &[]);
+        for start in (0..k_len).step_by(chunk) {
+            let new = (b * k_len + start) * token..(b * k_len + k_len.min(start + chunk)) * token;
+            pages.write(b + 1, start, &case.k[new.clone()], &case.v[new]);
+        }
+    }
+    let sequences: Vec<usize> = (1..=batch).collect();
+    let mut out = vec![7.0; case.q.len()];
+    attention_paged(
+        &pages,
+        &sequences,
+        heads,
+        &case.q,
+        &case.ranges,
+        SCALE,
+        &mut out,
+    );
+    out
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(60))]
+    #[test]
+    fn pages_give_the_bits_of_dense_keys(shape in shapes(), kind in 0_u64..4, chunk in 1_usize..70, seed: u64) {
+        let case = case(shape, kind, seed);
+        prop_assert_eq!(bits(&paged(&case, chunk)), bits(&forward(&case).0));
+    }
+
+    #[test]
+    fn decoding_from_pages_has_the_bits_of_the_full_pass(shape in shapes(), kind in 0_u64..3, seed: u64) {
+        let full = case(AttentionShape { k_len: shape.q_len, ..shape }, kind, seed);
+        let AttentionShape { batch, q_len, heads, head_dim, .. } = full.shape;
+        let width = heads * head_dim;
+        let last = |x: &[f32]| (1..=batch).flat_map(|b| x[(b * q_len - 1) * width..b * q_len * width].to_vec()).collect::<Vec<_>>();
+        let one = Case {
+            shape: AttentionShape { q_len: 1, ..full.shape },
+            q: last(&full.q),
+            k: full.k.clone(),
+            v: full.v.clone(),
+            dout: Vec::new(),
+            ranges: (1..=batch).map(|b| full.ranges[b * q_len - 1]).collect(),
+        };
+        prop_assert_eq!(bits(&paged(&one, 1)), bits(&last(&forward(&full).0)));
+    }
 }
