@@ -1,7 +1,7 @@
 """Times training steps of a model in PyTorch on the batches of a run (see dump.py).
 
-step.py FOLDER MODE, with MODE one of eager-f32, eager-bf16, compiled-f32, compiled-bf16 (bf16: autocast). Prints one
-JSON object: loss and milliseconds of each step, peak resident memory."""
+step.py FOLDER MODE [DEVICE], with MODE one of eager-f32, eager-bf16, compiled-f32, compiled-bf16 (bf16: autocast), and
+DEVICE cpu or cuda. Prints one JSON object: loss and milliseconds of each step, peak memory (resident, or the GPU's)."""
 
 import contextlib
 import json
@@ -18,17 +18,19 @@ from gpt import Gpt
 
 folder, mode = Path(sys.argv[1]), sys.argv[2]
 how, precision = mode.split("-")
+device = sys.argv[3] if len(sys.argv) > 3 else "cpu"
 run = Run(folder)
 settings = run.settings
 kind = json.loads((folder / "config.json").read_text())["model_type"]
-model = {"llama": Decoder, "gpt2": Gpt}[kind].load(folder)
+model = {"llama": Decoder, "gpt2": Gpt}[kind].load(folder).to(device)
 optimizer = adamw(model, settings["optimizer"])
 forward = torch.compile(nats) if how == "compiled" else nats
-cast = torch.autocast("cpu", torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
+cast = torch.autocast(device, torch.bfloat16) if precision == "bf16" else contextlib.nullcontext()
 losses, times = [], []
 stream = run.batches("batches.bin", settings["batch_size"])
 for rate, batch in zip(settings["learning_rates"], stream):
     counted = int((batch[1] >= 0).sum())
+    batch = [part.to(device) for part in batch]
     began = time.perf_counter()
     optimizer.zero_grad()
     with cast:
@@ -46,6 +48,8 @@ result = {
     "parameters": sum(parameter.numel() for parameter in model.parameters()),
     "losses": losses,
     "milliseconds": times,
-    "peak_rss_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+    "peak_rss_bytes": 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    if device == "cpu"
+    else torch.cuda.max_memory_allocated(),
 }
 print(json.dumps(result))

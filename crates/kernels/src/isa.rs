@@ -9,14 +9,16 @@ pub enum Isa {
     Portable,
     /// AVX2 with FMA.
     Avx2,
-    /// AVX-512 F, BW, DQ and VL; bf16 products where AVX512-BF16 is there too.
+    /// AVX-512 F, BW, DQ and VL, and nothing beyond.
+    Avx512Basic,
+    /// AVX-512 as above, with products of bf16 and of bytes where the CPU has AVX512-BF16 and VNNI.
     Avx512,
     /// AVX-512 as above, and AMX tiles for bf16 products.
     Amx,
 }
 
 /// The instruction set in use: the best that the CPU and the operating system allow, or the one named by the
-/// environment variable `ONTOGENY_ISA` (`amx`, `avx512`, `avx2`, `portable`) where that is lower.
+/// environment variable `ONTOGENY_ISA` (`amx`, `avx512`, `avx512-basic`, `avx2`, `portable`) where that is lower.
 pub fn isa() -> Isa {
     static ISA: OnceLock<Isa> = OnceLock::new();
     *ISA.get_or_init(|| {
@@ -24,6 +26,7 @@ pub fn isa() -> Isa {
         match std::env::var("ONTOGENY_ISA").as_deref() {
             Ok("portable") => Isa::Portable,
             Ok("avx2") => best.min(Isa::Avx2),
+            Ok("avx512-basic") => best.min(Isa::Avx512Basic),
             Ok("avx512") => best.min(Isa::Avx512),
             _ => best,
         }
@@ -41,8 +44,10 @@ fn best() -> Isa {
     }
     if has!("avx512bf16") && crate::gemm::amx::available() {
         Isa::Amx
-    } else {
+    } else if has!("avx512bf16") || has!("avx512vnni") {
         Isa::Avx512
+    } else {
+        Isa::Avx512Basic
     }
 }
 

@@ -108,8 +108,10 @@ macro_rules! dispatch {
                     $body::<$crate::lanes::Avx2>($($arg),*)
                 }
                 match $crate::isa::isa() {
-                    // SAFETY: `isa` found the features on this CPU.
-                    $crate::isa::Isa::Amx | $crate::isa::Isa::Avx512 => return unsafe { avx512($($arg),*) },
+                    $crate::isa::Isa::Amx | $crate::isa::Isa::Avx512 | $crate::isa::Isa::Avx512Basic => {
+                        // SAFETY: `isa` found the features on this CPU.
+                        return unsafe { avx512($($arg),*) };
+                    }
                     // SAFETY: `isa` found the features on this CPU.
                     $crate::isa::Isa::Avx2 => return unsafe { avx2($($arg),*) },
                     $crate::isa::Isa::Portable => {}

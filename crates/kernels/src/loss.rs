@@ -217,6 +217,38 @@ pub fn token_logprobs(
     targets: &[u32],
     out: &mut [f32],
 ) {
+    from_logits(precision, hidden, weight, targets, out, |logits, target| {
+        logits[target] - log_sum_exp(logits)
+    });
+}
+
+/// The losses of [`lm_loss_forward_backward`] without the gradients, for every row; shapes as in [`token_logprobs`].
+///
+/// # Panics
+/// As [`token_logprobs`].
+pub fn token_losses(
+    precision: Precision,
+    hidden: &[f32],
+    weight: &[f32],
+    targets: &[u32],
+    z_loss: f32,
+    out: &mut [f32],
+) {
+    from_logits(precision, hidden, weight, targets, out, |logits, target| {
+        let log_z = log_sum_exp(logits);
+        z_loss * log_z * log_z - (logits[target] - log_z)
+    });
+}
+
+/// What `each` makes of a row's logits and its target.
+fn from_logits(
+    precision: Precision,
+    hidden: &[f32],
+    weight: &[f32],
+    targets: &[u32],
+    out: &mut [f32],
+    each: impl Fn(&[f32], usize) -> f32 + Sync,
+) {
     assert_eq!(
         out.len(),
         targets.len(),
@@ -252,7 +284,7 @@ pub fn token_logprobs(
             let logits = &logits[row * vocab..][..vocab];
             // SAFETY: each task has its own row.
             let out = unsafe { out.slice(row, 1) };
-            out[0] = logits[targets[row] as usize] - log_sum_exp(logits);
+            out[0] = each(logits, targets[row] as usize);
         });
     }
 }

@@ -134,6 +134,18 @@ impl Weights {
         self.cols / GROUP
     }
 
+    fn panels(&self) -> usize {
+        self.rows.div_ceil(LANES)
+    }
+
+    /// Panels of one task: few enough to stay in the second-level cache while all rows of x go past, and tasks enough
+    /// for all threads.
+    fn share(&self) -> usize {
+        let bytes = self.cols * self.format.bits() as usize * LANES / 8;
+        let fitting = (256 * 1024 / bytes).max(1);
+        self.panels().div_ceil(4 * threads()).clamp(1, fitting)
+    }
+
     /// One row as f32, for embeddings.
     ///
     /// # Panics
@@ -209,25 +221,45 @@ fn place(bits: u32, lane: usize, codes: &[u8; GROUP], lines: &mut [Line]) {
 /// # Panics
 /// When the lengths do not fit each other.
 pub fn matmul(x: &[f32], weights: &Weights, out: &mut [f32]) {
-    let (rows, cols) = (weights.rows, weights.cols);
-    assert!(
-        x.len() * rows == out.len() * cols && cols > 0 && x.len().is_multiple_of(cols),
-        "quant::matmul: x of {} values by {rows}×{cols} into {}",
-        x.len(),
-        out.len()
-    );
-    let m = x.len() / cols;
-    if m == 0 || rows == 0 {
+    matmul_each(x, [weights], [out]);
+}
+
+/// [`matmul`] of one `x` by several matrices, which share the rounding of `x` and a round of the threads.
+///
+/// # Panics
+/// When the lengths do not fit each other.
+pub fn matmul_each<const N: usize>(x: &[f32], weights: [&Weights; N], outs: [&mut [f32]; N]) {
+    let Some(cols) = weights.first().map(|weights| weights.cols) else {
+        return;
+    };
+    for (weights, out) in weights.iter().zip(&outs) {
+        let rows = weights.rows;
+        let fit = x.len() * rows == out.len() * cols && weights.cols == cols;
+        assert!(
+            fit && cols > 0 && x.len().is_multiple_of(cols),
+            "quant::matmul: x of {} values by {rows}×{} into {}",
+            x.len(),
+            weights.cols,
+            out.len()
+        );
+    }
+    if x.is_empty() {
         return;
     }
     let x = Activations::new(x, cols);
-    let panels = rows.div_ceil(LANES);
-    // Few enough panels to stay in the second-level cache while all rows of x go past, enough tasks for all threads.
-    let fitting = (256 * 1024 / (cols * weights.format.bits() as usize * LANES / 8)).max(1);
-    let share = panels.div_ceil(4 * threads()).clamp(1, fitting);
-    let out = Disjoint::new(out);
-    parallel_for(panels.div_ceil(share), |task| {
-        let first = task * share;
-        product::panels(weights, first..panels.min(first + share), &x, &out);
+    let shares = weights.map(Weights::share);
+    let mut tasks = 0;
+    let firsts: [usize; N] = std::array::from_fn(|i| {
+        let first = tasks;
+        tasks += weights[i].panels().div_ceil(shares[i]);
+        first
+    });
+    let outs = outs.map(Disjoint::new);
+    parallel_for(tasks, |task| {
+        let matrix = firsts.partition_point(|first| *first <= task) - 1;
+        let (weights, share) = (weights[matrix], shares[matrix]);
+        let first = (task - firsts[matrix]) * share;
+        let panels = first..weights.panels().min(first + share);
+        product::panels(weights, panels, &x, &outs[matrix]);
     });
 }

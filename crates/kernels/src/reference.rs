@@ -2,6 +2,7 @@
 
 use crate::attention::AttentionShape;
 use crate::gemm::Mat;
+use crate::optimizer::AdamW;
 
 fn wide(x: f32) -> f64 {
     f64::from(x)
@@ -152,4 +153,35 @@ pub fn gradient(x: &[f64], f: impl Fn(&[f64]) -> f64) -> Vec<f64> {
         (above - below) / (2.0 * step)
     };
     (0..x.len()).map(&mut slope).collect()
+}
+
+/// One step of AdamW over parameters with their means of gradients and of squared gradients.
+pub fn adamw(step: &AdamW, param: &mut [f64], grad: &[f64], m: &mut [f64], v: &mut [f64]) {
+    let (beta1, beta2) = (wide(step.beta1), wide(step.beta2));
+    let left = |beta: f64| 1.0 - beta.powf(step.step as f64);
+    for i in 0..param.len() {
+        let gradient = wide(step.gradient_scale) * grad[i];
+        m[i] = beta1 * m[i] + (1.0 - beta1) * gradient;
+        v[i] = beta2 * v[i] + (1.0 - beta2) * gradient * gradient;
+        let (m_hat, v_hat) = (m[i] / left(beta1), v[i] / left(beta2));
+        param[i] *= 1.0 - wide(step.lr) * wide(step.weight_decay);
+        param[i] -= wide(step.lr) * m_hat / (v_hat.sqrt() + wide(step.eps));
+    }
+}
+
+/// The gradient of an embedding table: each row of `dout` `[rows, dim]` added to the entry it came from.
+pub fn embedding_backward(dout: &[f64], ids: &[u32], dim: usize, dtable: &mut [f64]) {
+    for (dout, &id) in dout.chunks_exact(dim).zip(ids) {
+        let entry = &mut dtable[id as usize * dim..][..dim];
+        entry.iter_mut().zip(dout).for_each(|(sum, d)| *sum += d);
+    }
+}
+
+/// The sum of each column of `x` `[rows, columns]`.
+pub fn column_sums(x: &[f64], columns: usize) -> Vec<f64> {
+    let mut sums = vec![0.0; columns];
+    for row in x.chunks_exact(columns) {
+        sums.iter_mut().zip(row).for_each(|(sum, x)| *sum += x);
+    }
+    sums
 }

@@ -9,7 +9,7 @@ use artifact::Seed;
 use serde::{Deserialize, Serialize};
 use tensor::lm_loss::Targets;
 use tensor::{
-    Device, Int, Module, Param, Precision, Tensor, attention, burn, lm_loss, rms_norm, rope, swiglu,
+    Device, Int, Module, Param, Precision, Tensor, attention, burn, lm_loss, rms_norm, rope,
 };
 
 use crate::{InitialWeights, KvCache, Matrix, Rows, Values, initial};
@@ -457,14 +457,33 @@ impl Decoder {
         rows: &Rows,
         mut cache: Option<&mut dyn KvCache>,
     ) -> Tensor<3> {
-        let mut x = self.embed_tokens.embedding(tokens); // [batch, seq, hidden]
-        for (index, layer) in self.layers.iter().enumerate() {
-            let cache: Option<(&mut dyn KvCache, usize)> = match cache {
-                Some(ref mut cache) => Some((&mut **cache, index)),
+        let mut x = self.embed(tokens); // [batch, seq, hidden]
+        for index in 0..self.layers.len() {
+            let cache: Option<&mut dyn KvCache> = match cache {
+                Some(ref mut cache) => Some(&mut **cache),
                 None => None,
             };
-            x = layer.forward(x, rows, cache, &self.config, self.precision); // [batch, seq, hidden]
+            x = self.block(index, x, rows, cache); // [batch, seq, hidden]
         }
+        self.norm(x) // [batch, seq, hidden]
+    }
+
+    pub(crate) fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
+        self.embed_tokens.embedding(tokens) // [batch, seq, hidden]
+    }
+
+    pub(crate) fn block(
+        &self,
+        index: usize,
+        x: Tensor<3>,
+        rows: &Rows,
+        cache: Option<&mut dyn KvCache>,
+    ) -> Tensor<3> {
+        let cache = cache.map(|cache| (cache, index));
+        self.layers[index].forward(x, rows, cache, &self.config, self.precision) // [batch, seq, hidden]
+    }
+
+    pub(crate) fn norm(&self, x: Tensor<3>) -> Tensor<3> {
         rms_norm(x, self.norm.val(), self.config.rms_norm_eps) // [batch, seq, hidden]
     }
 
@@ -523,18 +542,11 @@ impl Block {
         let scale = (head_dim as f32).sqrt().recip();
 
         let h = rms_norm(x.clone(), self.input_layernorm.val(), config.rms_norm_eps); // [batch, seq, hidden]
-        let q = self
-            .q_proj
-            .forward(h.clone(), precision)
-            .reshape([batch, seq, heads, head_dim]); // [batch, seq, heads, head_dim]
-        let k = self
-            .k_proj
-            .forward(h.clone(), precision)
-            .reshape([batch, seq, kv_heads, head_dim]); // [batch, seq, kv_heads, head_dim]
-        let v = self
-            .v_proj
-            .forward(h, precision)
-            .reshape([batch, seq, kv_heads, head_dim]); // [batch, seq, kv_heads, head_dim]
+        let [q, k, v] =
+            Matrix::forward_each([&self.q_proj, &self.k_proj, &self.v_proj], h, precision);
+        let q = q.reshape([batch, seq, heads, head_dim]); // [batch, seq, heads, head_dim]
+        let k = k.reshape([batch, seq, kv_heads, head_dim]); // [batch, seq, kv_heads, head_dim]
+        let v = v.reshape([batch, seq, kv_heads, head_dim]); // [batch, seq, kv_heads, head_dim]
         let q = rope(q, &rows.positions, config.rope_theta); // [batch, seq, heads, head_dim]
         let k = rope(k, &rows.positions, config.rope_theta); // [batch, seq, kv_heads, head_dim]
         let attended = match cache {
@@ -549,8 +561,7 @@ impl Block {
             self.post_attention_layernorm.val(),
             config.rms_norm_eps,
         ); // [batch, seq, hidden]
-        let gate = self.gate_proj.forward(h.clone(), precision); // [batch, seq, ffn]
-        let up = self.up_proj.forward(h, precision); // [batch, seq, ffn]
-        x + self.down_proj.forward(swiglu(gate, up), precision) // [batch, seq, hidden]
+        let [gate, up] = Matrix::forward_each([&self.gate_proj, &self.up_proj], h, precision); // [batch, seq, ffn]
+        x + self.down_proj.forward_swiglu(gate, up, precision) // [batch, seq, hidden]
     }
 }

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use tensor::lm_loss::Targets;
 use tensor::{
     Device, Int, Module, Param, Precision, Tensor, TensorData, affine, attention, burn, embedding,
-    gelu, layer_norm, lm_loss,
+    gelu_affine, layer_norm, lm_loss,
 };
 
 use crate::{Rows, initial};
@@ -270,17 +270,29 @@ impl Gpt {
         &self.config
     }
 
-    /// The final hidden states of each token, behind the last norm.
-    pub fn forward(&self, tokens: Tensor<2, Int>, rows: &Rows) -> Tensor<3> {
+    pub(crate) fn embed(&self, tokens: Tensor<2, Int>, rows: &Rows) -> Tensor<3> {
         let [batch, seq] = tokens.dims();
         let positions: Vec<i32> = rows.positions.iter().map(|&p| p as i32).collect();
         let positions = TensorData::new(positions, [batch, seq]);
         let positions = Tensor::from_data(positions, &tokens.device()); // [batch, seq]
-        let mut x = embedding(self.wte.val(), tokens) + embedding(self.wpe.val(), positions); // [batch, seq, hidden]
-        for layer in &self.layers {
-            x = layer.forward(x, rows, &self.config, self.precision); // [batch, seq, hidden]
-        }
+        embedding(self.wte.val(), tokens) + embedding(self.wpe.val(), positions) // [batch, seq, hidden]
+    }
+
+    pub(crate) fn block(&self, index: usize, x: Tensor<3>, rows: &Rows) -> Tensor<3> {
+        self.layers[index].forward(x, rows, &self.config, self.precision) // [batch, seq, hidden]
+    }
+
+    pub(crate) fn norm(&self, x: Tensor<3>) -> Tensor<3> {
         self.ln_f.forward(x, self.config.layer_norm_epsilon) // [batch, seq, hidden]
+    }
+
+    /// The final hidden states of each token, behind the last norm.
+    pub fn forward(&self, tokens: Tensor<2, Int>, rows: &Rows) -> Tensor<3> {
+        let mut x = self.embed(tokens, rows); // [batch, seq, hidden]
+        for index in 0..self.layers.len() {
+            x = self.block(index, x, rows); // [batch, seq, hidden]
+        }
+        self.norm(x) // [batch, seq, hidden]
     }
 
     /// The weighted sum of the targets' cross-entropies.
@@ -313,7 +325,8 @@ impl Block {
         let x = x + self.c_proj.forward(attended, precision); // [batch, seq, hidden]
 
         let h = self.ln_2.forward(x.clone(), config.layer_norm_epsilon); // [batch, seq, hidden]
-        let h = gelu(self.c_fc.forward(h, precision)); // [batch, seq, ffn]
-        x + self.mlp_proj.forward(h, precision) // [batch, seq, hidden]
+        let h = self.c_fc.forward(h, precision); // [batch, seq, ffn]
+        let Affine { weight, bias } = &self.mlp_proj;
+        x + gelu_affine(h, weight.val(), bias.val(), precision) // [batch, seq, hidden]
     }
 }

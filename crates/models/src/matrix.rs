@@ -1,6 +1,9 @@
 //! A weight matrix as models hold it: in f32 to be trained, or of few bits to be run.
 
-use tensor::{Device, Int, Module, Param, Precision, Quantised, Tensor, burn, embedding, linear};
+use tensor::{
+    Device, Int, Module, Param, Precision, Quantised, Tensor, burn, embedding, linear, swiglu,
+    swiglu_linear,
+};
 
 /// The values of one tensor, on their way into a model.
 #[derive(Clone, Debug)]
@@ -62,6 +65,35 @@ impl Matrix {
             Self::Dense(weight) => linear(x, weight.val(), precision),
             Self::Packed(Packed { weight }) => weight.linear(x),
         }
+    }
+
+    /// `swiglu(gate, up) · Wᵀ`. Shapes: `gate` and `up` `[…, in_features]`, result `[…, out_features]`.
+    pub fn forward_swiglu<const D: usize>(
+        &self,
+        gate: Tensor<D>,
+        up: Tensor<D>,
+        precision: Precision,
+    ) -> Tensor<D> {
+        match self {
+            Self::Dense(weight) => swiglu_linear(gate, up, weight.val(), precision),
+            Self::Packed(Packed { weight }) => weight.linear(swiglu(gate, up)),
+        }
+    }
+
+    /// [`Self::forward`] of one `x` by several matrices, to the same bits; those of few bits go at it together.
+    pub fn forward_each<const D: usize, const N: usize>(
+        matrices: [&Self; N],
+        x: Tensor<D>,
+        precision: Precision,
+    ) -> [Tensor<D>; N] {
+        let packed = matrices.map(|matrix| match matrix {
+            Self::Dense(_) => None,
+            Self::Packed(Packed { weight }) => Some(weight),
+        });
+        if packed.iter().all(Option::is_some) {
+            return Quantised::linear_each(packed.map(|weight| weight.expect("just seen")), x);
+        }
+        matrices.map(|matrix| matrix.forward(x.clone(), precision))
     }
 
     /// A row for every token id. Shapes: `ids` `[batch, seq]`, result `[batch, seq, in_features]`.

@@ -3,8 +3,9 @@
 use artifact::Seed;
 use models::decoder::{Config, Decoder, Preset};
 use models::kv_cache::{SlotCache, TensorCache};
-use models::{InitialWeights, KvCache, Rows};
+use models::{InitialWeights, KvCache, Rows, Values};
 use tensor::burn::module::{ModuleVisitor, Param};
+use tensor::quantised::{Format, Quantised};
 use tensor::{Device, Int, Module, Precision, SlotRow, Tensor, TensorData};
 
 fn config() -> Config {
@@ -12,7 +13,7 @@ fn config() -> Config {
         num_attention_heads: 4,
         num_key_value_heads: 2,
         head_dim: 16,
-        ..Config::from_depth(2, 97, 64)
+        ..Config::from_depth(2, 97, 160)
     }
 }
 
@@ -49,7 +50,35 @@ fn alone(decoder: &Decoder, ids: &[u32]) -> Vec<u32> {
     bits(decoder.forward(tokens(ids, 1), &Rows::causal(1, ids.len()), None))
 }
 
-const BOTH: [Precision; 2] = [Precision::F32, Precision::Bf16];
+/// Matrices of four bits: any nibbles, with scales that give weights of a usual size.
+fn of_four_bits() -> Decoder {
+    let config = config();
+    let built = Decoder::build(&config, Precision::F32, &Device::flex(), |name, shape| {
+        let &[rows, cols] = shape else {
+            return Ok::<_, std::convert::Infallible>(vec![1.0; shape[0]].into());
+        };
+        let mut blocks = vec![0; rows * cols / 32 * Format::Q4_0.bytes()];
+        for (i, byte) in blocks.iter_mut().enumerate() {
+            *byte = (i * 97 + i / 7 * 31 + name.len() * 13) as u8;
+        }
+        for block in blocks.chunks_exact_mut(Format::Q4_0.bytes()) {
+            block[..2].copy_from_slice(&[0, 0x20]); // 2⁻⁷
+        }
+        let matrix = Quantised::new(Format::Q4_0, [rows, cols], &blocks);
+        Ok(Values::Quantised(matrix))
+    });
+    let Ok(decoder) = built;
+    decoder
+}
+
+/// The decoder as every command may hold it.
+fn all_kinds() -> [(&'static str, Decoder); 3] {
+    [
+        ("f32", decoder(Precision::F32)),
+        ("bf16", decoder(Precision::Bf16)),
+        ("Q4_0", of_four_bits()),
+    ]
+}
 
 #[test]
 fn tensors_are_listed_in_the_order_of_visiting() {
@@ -87,21 +116,19 @@ fn tensors_are_listed_in_the_order_of_visiting() {
 
 #[test]
 fn a_sequence_does_not_depend_on_its_batch() {
-    for precision in BOTH {
-        let decoder = decoder(precision);
+    for (kind, decoder) in all_kinds() {
         let row = ids(23, 1);
         let expected = alone(&decoder, &row);
         let mut batch = row.clone();
         (2..34).for_each(|seed| batch.extend(ids(23, seed)));
         let together = bits(decoder.forward(tokens(&batch, 33), &Rows::causal(33, 23), None));
-        assert_eq!(together[..expected.len()], expected[..], "{precision:?}");
+        assert_eq!(together[..expected.len()], expected[..], "{kind}");
     }
 }
 
 #[test]
 fn a_packed_document_is_as_if_alone() {
-    for precision in BOTH {
-        let decoder = decoder(precision);
+    for (kind, decoder) in all_kinds() {
         let (a, b) = (ids(19, 1), ids(30, 2));
         let packed = decoder.forward(
             tokens(&[&a[..], &b].concat(), 1),
@@ -109,19 +136,18 @@ fn a_packed_document_is_as_if_alone() {
             None,
         );
         let expected = [alone(&decoder, &a), alone(&decoder, &b)].concat();
-        assert_eq!(bits(packed), expected, "{precision:?}");
+        assert_eq!(bits(packed), expected, "{kind}");
     }
 }
 
 #[test]
 fn cached_decoding_equals_the_full_forward() {
     let config = config();
-    let row = ids(41, 5);
-    for precision in BOTH {
-        let decoder = decoder(precision);
+    let row = ids(131, 5);
+    for (kind, decoder) in all_kinds() {
         let expected = alone(&decoder, &row);
-        for chunk in [1, 7, 41] {
-            let mut slots = SlotCache::new(config.num_hidden_layers, 3, 64);
+        for chunk in [1, 7, 64, 131] {
+            let mut slots = SlotCache::new(config.num_hidden_layers, 3, 160);
             let mut growing = TensorCache::default();
             let (mut by_slots, mut by_growing) = (Vec::new(), Vec::new());
             for start in (0..row.len()).step_by(chunk) {
@@ -135,26 +161,21 @@ fn cached_decoding_equals_the_full_forward() {
                     Some(&mut growing),
                 )));
             }
-            assert_eq!(
-                by_slots, expected,
-                "slots, chunks of {chunk}, {precision:?}"
-            );
-            assert_eq!(
-                by_growing, expected,
-                "growing, chunks of {chunk}, {precision:?}"
-            );
+            assert_eq!(by_slots, expected, "paged, chunks of {chunk}, {kind}");
+            assert_eq!(by_growing, expected, "dense, chunks of {chunk}, {kind}");
         }
     }
 }
 
 #[test]
 fn one_thread_or_two() {
-    let decoder = decoder(Precision::Bf16);
-    let row = ids(50, 1);
-    tensor::set_threads(1);
-    let one = alone(&decoder, &row);
-    tensor::set_threads(2);
-    assert_eq!(one, alone(&decoder, &row));
+    for (kind, decoder) in all_kinds() {
+        let row = ids(150, 1);
+        tensor::set_threads(1);
+        let one = alone(&decoder, &row);
+        tensor::set_threads(2);
+        assert_eq!(one, alone(&decoder, &row), "{kind}");
+    }
 }
 
 #[test]

@@ -180,10 +180,10 @@ fn at_depth(
         ));
     }
     let budget = recipe.scope.memory_gib * f64::from(1 << 30);
-    if cost.memory_bytes as f64 > budget {
+    if cost.memory.total() as f64 > budget {
         over.push(format!(
             "{} of memory instead of {}",
-            bytes(cost.memory_bytes as f64),
+            bytes(cost.memory.total() as f64),
             bytes(budget)
         ));
     }
@@ -287,6 +287,7 @@ fn workload(recipe: &Recipe, model: &decoder::Config) -> Workload {
         align_tokens: align as u64,
         forward_tokens: (validation + read + generated * GENERATED_COST) as u64,
         batch_size: recipe.pretrain.batch_size as u64,
+        recompute: recipe.pretrain.recompute,
         other_seconds: documents / DATA_BYTES_PER_SECOND,
     }
 }
@@ -319,6 +320,26 @@ fn size_of(path: &Path) -> u64 {
 }
 
 impl Plan {
+    fn memory_bytes(&self) -> u64 {
+        self.cost.memory.total()
+    }
+
+    /// Where the memory goes, on one line.
+    fn memory(&self) -> String {
+        let memory = &self.cost.memory;
+        let parts = [
+            ("weights", memory.weights),
+            ("gradients", memory.gradients),
+            ("moments", memory.moments),
+            ("a frozen reference", memory.reference),
+            ("activations", memory.activations),
+            ("working space", memory.working),
+            ("the program and its data", memory.process),
+        ];
+        let parts = parts.map(|(name, size)| format!("{name} {}", bytes(size as f64)));
+        parts.join(", ")
+    }
+
     /// `3.48 M parameters, 10.4 M tokens, about 6 min 40 s`.
     pub(crate) fn remark(&self) -> String {
         let (parameters, tokens) = (
@@ -340,12 +361,12 @@ impl Plan {
             return Ok(());
         }
         let minutes = (self.seconds / 60.0 * 1.1).ceil();
-        let gib = (self.cost.memory_bytes as f64 / f64::from(1 << 30) * 10.5).ceil() / 10.0;
+        let gib = (self.memory_bytes() as f64 / f64::from(1 << 30) * 10.5).ceil() / 10.0;
         let mut allow = Vec::new();
         if self.seconds > recipe.scope.budget_minutes * 60.0 {
             allow.push(format!("--set scope.budget_minutes={minutes:.0}"));
         }
-        if self.cost.memory_bytes as f64 > recipe.scope.memory_gib * f64::from(1 << 30) {
+        if self.memory_bytes() as f64 > recipe.scope.memory_gib * f64::from(1 << 30) {
             allow.push(format!("--set scope.memory_gib={gib:.1}"));
         }
         let smaller = match self.largest {
@@ -402,7 +423,7 @@ impl Plan {
             ],
             [
                 "Memory".to_owned(),
-                bytes(self.cost.memory_bytes as f64),
+                bytes(self.memory_bytes() as f64),
                 shown(peak.map(|peak| peak as f64), bytes),
             ],
             [
@@ -425,7 +446,8 @@ impl Plan {
             "parameters": self.cost.parameters,
             "tokens": self.cost.tokens,
             "flops": self.cost.flops,
-            "memory_bytes": self.cost.memory_bytes,
+            "memory_bytes": self.memory_bytes(),
+            "memory": self.cost.memory,
             "disk_bytes": self.cost.disk_bytes,
             "seconds": self.seconds,
             "minutes": self.seconds / 60.0,
@@ -435,6 +457,14 @@ impl Plan {
 }
 
 impl Plans {
+    /// Of the chosen size.
+    fn memory(&self) -> String {
+        let chosen = self.plans.iter().find(|plan| plan.depth == self.chosen);
+        chosen.map_or_else(String::new, |plan| {
+            format!("\nmemory at depth {}: {}", plan.depth, plan.memory())
+        })
+    }
+
     /// The table.
     pub(crate) fn to_text(&self, recipe: &Recipe) -> String {
         let rows: Vec<Vec<String>> = self
@@ -451,7 +481,7 @@ impl Plans {
                     short(plan.cost.parameters as f64),
                     short(plan.cost.tokens as f64),
                     short(plan.cost.flops),
-                    bytes(plan.cost.memory_bytes as f64),
+                    bytes(plan.memory_bytes() as f64),
                     bytes(plan.cost.disk_bytes as f64),
                     format!("{:.1}", plan.seconds / 60.0),
                     if plan.over.is_empty() { "fits" } else { "over" }.to_owned(),
@@ -469,8 +499,9 @@ impl Plans {
             "budget",
         ];
         format!(
-            "{}\n\nbudget {} and {} GiB; this machine trains at {} and reads at {} FLOP/s\n{}",
+            "{}\n{}\nbudget {} and {} GiB; this machine trains at {} and reads at {} FLOP/s\n{}",
             table(&heads, &rows),
+            self.memory(),
             duration(recipe.scope.budget_minutes * 60.0),
             recipe.scope.memory_gib,
             short(self.machine.training_flops_per_second),

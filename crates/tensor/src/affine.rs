@@ -27,12 +27,17 @@ pub fn affine<const D: usize>(
         let y = Dispatch::affine(x.into_dispatch(), weight, bias, precision);
         return Tensor::from_dispatch(y);
     }
-    portable(x, weight, bias)
+    portable(x, weight, bias, precision)
 }
 
 /// The same from Burn's operations.
-pub fn portable<const D: usize>(x: Tensor<D>, weight: Tensor<2>, bias: Tensor<1>) -> Tensor<D> {
-    linear::portable(x, weight) + bias.unsqueeze::<D>()
+pub fn portable<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    bias: Tensor<1>,
+    precision: Precision,
+) -> Tensor<D> {
+    linear::portable(x, weight, precision) + bias.unsqueeze::<D>()
 }
 
 #[backend_extension(Flex, Autodiff)]
@@ -56,6 +61,15 @@ impl AffineOp for Flex {
     }
 }
 
+/// The sum of the rows of `dY`, in the length of the weight's rows.
+pub(crate) fn bias_gradient(upstream: &FlexTensor, weight: &FlexTensor) -> FlexTensor {
+    let _timed = profile::time("bias, gradient", 0.0);
+    let mut db = vec![0.0; flex::dims(weight)[0]];
+    column_sums(&flex::floats(upstream), &mut db);
+    let shape = [db.len()];
+    flex::tensor(db, shape)
+}
+
 #[derive(Debug)]
 struct AffineBackward;
 
@@ -75,11 +89,7 @@ impl Backward<Flex, 3> for AffineBackward {
             grads.register::<Flex>(node.id, dw);
         }
         if let Some(node) = bias_node {
-            let _timed = profile::time("bias, gradient", 0.0);
-            let mut db = vec![0.0; flex::dims(&weight)[0]];
-            column_sums(&flex::floats(&upstream), &mut db);
-            let shape = [db.len()];
-            grads.register::<Flex>(node.id, flex::tensor(db, shape));
+            grads.register::<Flex>(node.id, bias_gradient(&upstream, &weight));
         }
         buffers::give_all([upstream, x]);
     }
@@ -123,12 +133,12 @@ mod tests {
             agree(
                 1e-5,
                 || gradients2(x(), w(), |x, w| affine(x, w, b(), Precision::F32)),
-                || gradients2(x(), w(), |x, w| portable(x, w, b())),
+                || gradients2(x(), w(), |x, w| portable(x, w, b(), Precision::F32)),
             );
             agree(
                 1e-5,
                 || gradients2(x(), b(), |x, b| affine(x, w(), b, Precision::F32)),
-                || gradients2(x(), b(), |x, b| portable(x, w(), b)),
+                || gradients2(x(), b(), |x, b| portable(x, w(), b, Precision::F32)),
             );
         }
     }

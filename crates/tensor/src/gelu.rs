@@ -32,11 +32,22 @@ trait GeluOp: Backend {
 
 impl GeluOp for Flex {
     fn tanh_gelu(x: FlexTensor) -> FlexTensor {
-        let _timed = profile::time("gelu", 0.0);
-        let mut y = buffers::take(x.layout().num_elements());
-        gelu_forward(&flex::floats(&x), &mut y);
-        flex::tensor(y, flex::dims(&x))
+        forward(&x)
     }
+}
+
+pub(crate) fn forward(x: &FlexTensor) -> FlexTensor {
+    let _timed = profile::time("gelu", 0.0);
+    let mut y = buffers::take(x.layout().num_elements());
+    gelu_forward(&flex::floats(x), &mut y);
+    flex::tensor(y, flex::dims(x))
+}
+
+pub(crate) fn gradient(dy: &FlexTensor, x: &FlexTensor) -> FlexTensor {
+    let _timed = profile::time("gelu, gradient", 0.0);
+    let mut dx = buffers::take(x.layout().num_elements());
+    gelu_backward(&flex::floats(dy), &flex::floats(x), &mut dx);
+    flex::tensor(dx, flex::dims(x))
 }
 
 #[derive(Debug)]
@@ -46,14 +57,11 @@ impl Backward<Flex, 1> for GeluBackward {
     type State = FlexTensor;
 
     fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let _timed = profile::time("gelu, gradient", 0.0);
         let x = ops.state;
         let [node] = ops.parents;
         let dy = grads.consume::<Flex>(&ops.node);
         if let Some(node) = node {
-            let mut dx = buffers::take(x.layout().num_elements());
-            gelu_backward(&flex::floats(&dy), &flex::floats(&x), &mut dx);
-            grads.register::<Flex>(node.id, flex::tensor(dx, flex::dims(&x)));
+            grads.register::<Flex>(node.id, gradient(&dy, &x));
         }
         buffers::give_all([dy, x]);
     }

@@ -10,6 +10,7 @@ mod flex;
 #[cfg(test)]
 mod testing;
 
+pub mod activated;
 pub mod adamw;
 pub mod affine;
 pub mod attention;
@@ -26,6 +27,7 @@ pub mod rms_norm;
 pub mod rope;
 pub mod swiglu;
 
+pub use activated::{gelu_affine, swiglu_linear};
 pub use adamw::{AdamW, adamw, sum_of_squares};
 pub use affine::affine;
 pub use attention::{KeyRanges, attention};

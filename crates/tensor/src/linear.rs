@@ -5,7 +5,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor::FloatTensor};
-use burn::tensor::Tensor;
+use burn::tensor::{FloatDType, Tensor};
 use kernels::gemm::{Mat, Precision, matmul};
 
 use crate::{buffers, flex, profile};
@@ -18,17 +18,32 @@ pub fn linear<const D: usize>(x: Tensor<D>, weight: Tensor<2>, precision: Precis
         let y = Dispatch::linear(x.into_dispatch(), weight.into_dispatch(), precision);
         return Tensor::from_dispatch(y);
     }
-    portable(x, weight)
+    portable(x, weight, precision)
 }
 
 /// The same from Burn's operations.
-pub fn portable<const D: usize>(x: Tensor<D>, weight: Tensor<2>) -> Tensor<D> {
+pub fn portable<const D: usize>(
+    x: Tensor<D>,
+    weight: Tensor<2>,
+    precision: Precision,
+) -> Tensor<D> {
     let [out_features, in_features] = weight.dims();
     let mut shape = x.dims();
     let rows = shape.iter().product::<usize>() / in_features;
-    let y = x.reshape([rows, in_features]).matmul(weight.transpose()); // [rows, out_features]
+    let x = x.reshape([rows, in_features]); // [rows, in_features]
+    let y = portable_product(x, weight.transpose(), precision); // [rows, out_features]
     shape[D - 1] = out_features;
     y.reshape(shape)
+}
+
+/// `a · b`, with operands and result in bf16 where that is asked for and the device has it. Shapes: `a` `[m, k]`, `b`
+/// `[k, n]`, result `[m, n]` in f32.
+pub(crate) fn portable_product(a: Tensor<2>, b: Tensor<2>, precision: Precision) -> Tensor<2> {
+    if precision == Precision::Bf16 && a.device().supports_dtype(FloatDType::BF16) {
+        let bf16 = |x: Tensor<2>| x.cast(FloatDType::BF16);
+        return bf16(a).matmul(bf16(b)).cast(FloatDType::F32);
+    }
+    a.matmul(b)
 }
 
 #[backend_extension(Flex, Autodiff)]
@@ -223,23 +238,18 @@ mod tests {
     #[test]
     fn cpu_path_equals_portable_path() {
         for (rows, input, output) in [(1, 5, 3), (7, 33, 17), (64, 96, 130)] {
-            agree(
-                1e-5,
-                || {
-                    gradients2(
-                        random([2, rows, input], 1),
-                        random([output, input], 2),
-                        |x, w| linear(x, w, Precision::F32),
-                    )
-                },
-                || {
-                    gradients2(
-                        random([2, rows, input], 1),
-                        random([output, input], 2),
-                        portable,
-                    )
-                },
-            );
+            // In bf16 the portable path rounds what it gives, too.
+            for (precision, tolerance) in [(Precision::F32, 1e-5), (Precision::Bf16, 1e-2)] {
+                let (x, w) = (
+                    || random([2, rows, input], 1),
+                    || random([output, input], 2),
+                );
+                agree(
+                    tolerance,
+                    || gradients2(x(), w(), |x, w| linear(x, w, precision)),
+                    || gradients2(x(), w(), |x, w| portable(x, w, precision)),
+                );
+            }
         }
     }
 }

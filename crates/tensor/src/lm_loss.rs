@@ -13,6 +13,7 @@ use burn::tensor::{Int, Tensor, TensorData};
 use kernels::gemm::Precision;
 use kernels::loss::lm_loss_forward_backward;
 
+use crate::linear::portable_product;
 use crate::{buffers, flex, profile};
 
 /// What each row should have predicted, and how much it counts.
@@ -22,9 +23,12 @@ pub struct Targets {
     pub ids: Arc<[u32]>,
     /// One factor for each row; 0 leaves the row out, a negative one pushes away from the token.
     pub weights: Arc<[f32]>,
+    /// How much `(ln Z)²` counts, with Z the sum of exponentiated logits: it keeps logits from drifting where a softmax
+    /// does not see it (Chowdhery et al. 2022, section 5).
+    pub z_loss: f32,
 }
 
-/// `Σ weights · −log softmax(hidden · weightᵀ)[ids]`, a tensor of one element.
+/// `Σ weights · (z_loss · (ln Z)² − log softmax(hidden · weightᵀ)[ids])`, a tensor of one element.
 ///
 /// Shapes: `hidden` `[rows, hidden]`, `weight` `[vocab, hidden]`, `targets` of `rows`.
 pub fn lm_loss(
@@ -42,24 +46,38 @@ pub fn lm_loss(
             precision,
         ));
     }
-    portable(hidden, weight, targets)
+    portable(hidden, weight, targets, precision)
 }
 
 /// The same from Burn's operations, with the logits in memory.
-pub fn portable(hidden: Tensor<2>, weight: Tensor<2>, targets: &Targets) -> Tensor<1> {
+pub fn portable(
+    hidden: Tensor<2>,
+    weight: Tensor<2>,
+    targets: &Targets,
+    precision: Precision,
+) -> Tensor<1> {
     let device = hidden.device();
     let rows = targets.ids.len();
     let weights = flex::from_vec(targets.weights.to_vec(), [rows], &device);
-    (portable_logprobs(hidden, weight, &targets.ids) * weights)
-        .sum()
-        .neg()
+    let logits = portable_product(hidden, weight.transpose(), precision); // [rows, vocab]
+    let mut losses = portable_logprobs(logits.clone(), &targets.ids).neg(); // [rows]
+    if targets.z_loss != 0.0 {
+        let largest = logits.clone().max_dim(1).detach(); // [rows, 1]
+        let log_z = (logits - largest.clone()).exp().sum_dim(1).log() + largest; // [rows, 1]
+        losses = losses
+            + log_z
+                .powi_scalar(2)
+                .mul_scalar(targets.z_loss)
+                .reshape([rows]);
+    }
+    (losses * weights).sum()
 }
 
-fn portable_logprobs(hidden: Tensor<2>, weight: Tensor<2>, ids: &[u32]) -> Tensor<1> {
+/// Shapes: `logits` `[rows, vocab]`, result `[rows]`.
+fn portable_logprobs(logits: Tensor<2>, ids: &[u32]) -> Tensor<1> {
     let rows = ids.len();
     let ids: Vec<i32> = ids.iter().map(|&id| id as i32).collect();
-    let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [rows, 1]), &hidden.device());
-    let logits = hidden.matmul(weight.transpose()); // [rows, vocab]
+    let ids = Tensor::<2, Int>::from_data(TensorData::new(ids, [rows, 1]), &logits.device());
     burn::tensor::activation::log_softmax(logits, 1)
         .gather(1, ids)
         .reshape([rows])
@@ -91,7 +109,10 @@ pub fn token_logprobs(
             );
             found
         }
-        _ => flex::to_vec(portable_logprobs(hidden, weight, ids)),
+        _ => flex::to_vec(portable_logprobs(
+            portable_product(hidden, weight.transpose(), precision),
+            ids,
+        )),
     }
 }
 
@@ -121,11 +142,10 @@ impl LmLossOp for Flex {
         targets: Targets,
         precision: Precision,
     ) -> FlexTensor {
-        let mut logprobs = vec![0.0; targets.ids.len()];
+        let mut losses = vec![0.0; targets.ids.len()];
         let _timed = profile::time("lm_loss", flops(targets.ids.len(), &weight));
         let (h, w) = (flex::floats(&hidden), flex::floats(&weight));
-        kernels::loss::token_logprobs(precision, &h, &w, &targets.ids, &mut logprobs);
-        let losses: Vec<f32> = logprobs.iter().map(|logprob| -logprob).collect();
+        kernels::loss::token_losses(precision, &h, &w, &targets.ids, targets.z_loss, &mut losses);
         weighted_sum(&losses, &targets)
     }
 }
@@ -205,7 +225,7 @@ impl<C: CheckpointStrategy> LmLossOp for Autodiff<Flex, C> {
                     &w,
                     ids,
                     weights,
-                    0.0,
+                    targets.z_loss,
                     &mut dh,
                     &mut dw,
                     &mut losses,
@@ -229,8 +249,9 @@ mod tests {
     use super::*;
     use crate::testing::{agree, gradients2, random};
 
-    fn targets(rows: usize, vocab: u32) -> Targets {
+    fn targets(rows: usize, vocab: u32, z_loss: f32) -> Targets {
         Targets {
+            z_loss,
             ids: (0..rows as u32).map(|i| i * 7 % vocab).collect(),
             weights: (0..rows).map(|i| [0.5, 0.0, 1.0, -0.25][i % 4]).collect(),
         }
@@ -238,8 +259,13 @@ mod tests {
 
     #[test]
     fn cpu_path_equals_portable_path() {
-        for (rows, hidden, vocab) in [(1, 4, 5), (33, 24, 70), (300, 32, 515)] {
-            let targets = targets(rows, vocab as u32);
+        for (rows, hidden, vocab, z_loss) in [
+            (1, 4, 5, 0.0),
+            (33, 24, 70, 1e-2),
+            (300, 32, 515, 0.0),
+            (300, 32, 515, 1e-3),
+        ] {
+            let targets = targets(rows, vocab as u32, z_loss);
             let inputs = || (random([rows, hidden], 1), random([vocab, hidden], 2));
             agree(
                 2e-5,
@@ -248,7 +274,11 @@ mod tests {
                         lm_loss(h, w, &targets, Precision::F32)
                     })
                 },
-                || gradients2(inputs().0, inputs().1, |h, w| portable(h, w, &targets)),
+                || {
+                    gradients2(inputs().0, inputs().1, |h, w| {
+                        portable(h, w, &targets, Precision::F32)
+                    })
+                },
             );
         }
     }
@@ -258,7 +288,7 @@ mod tests {
         let (hidden, weight) = (random([9, 16], 1), random([40, 16], 2));
         let targets = Targets {
             weights: vec![1.0; 9].into(),
-            ..targets(9, 40)
+            ..targets(9, 40, 0.0)
         };
         let logprobs = token_logprobs(hidden.clone(), weight.clone(), &targets.ids, Precision::F32);
         let loss = flex::to_vec(lm_loss(hidden, weight, &targets, Precision::F32))[0];

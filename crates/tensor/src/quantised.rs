@@ -7,7 +7,7 @@ use std::sync::Arc;
 use burn::backend::Flex;
 use burn::tensor::{Device, Int, Tensor};
 use kernels::loss::log_softmax_row;
-use kernels::quant::{Weights, matmul};
+use kernels::quant::{Weights, matmul_each};
 
 pub use kernels::quant::Format;
 
@@ -62,19 +62,35 @@ impl Quantised {
     /// # Panics
     /// When `x` is not on the CPU without gradients: these weights are not trained.
     pub fn linear<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        let [rows, cols] = self.dims();
-        let mut shape = x.dims();
-        let device = x.device();
+        let [y] = Self::linear_each([self], x);
+        y
+    }
+
+    /// [`Self::linear`] of one `x` by several matrices at once, to the same bits.
+    ///
+    /// # Panics
+    /// As [`Self::linear`].
+    pub fn linear_each<const D: usize, const N: usize>(
+        weights: [&Self; N],
+        x: Tensor<D>,
+    ) -> [Tensor<D>; N] {
+        let (dims, device) = (x.dims(), x.device());
         let x = x
             .try_into_primitive::<Flex>()
             .expect("quantised weights serve on the CPU, without gradients");
         let x = flex::floats(&x);
-        let count = x.len() / cols;
-        let _timed = profile::time("quantised linear", 2.0 * (count * rows * cols) as f64);
-        let mut y = buffers::take(count * rows);
-        matmul(&x, &self.0, &mut y);
-        shape[D - 1] = rows;
-        flex::from_vec(y, shape, &device)
+        let count = x.len() / dims[D - 1];
+        let work: usize = weights.iter().map(|w| w.0.rows() * w.0.cols()).sum();
+        let _timed = profile::time("quantised linear", 2.0 * (count * work) as f64);
+        let mut ys = weights.map(|w| buffers::take(count * w.0.rows()));
+        let outs = ys.each_mut().map(Vec::as_mut_slice);
+        matmul_each(&x, weights.map(|w| &*w.0), outs);
+        let mut rows = weights.iter().map(|w| w.0.rows());
+        ys.map(|y| {
+            let mut shape = dims;
+            shape[D - 1] = rows.next().unwrap_or(0);
+            flex::from_vec(y, shape, &device)
+        })
     }
 
     /// A row for every token id.
@@ -132,7 +148,11 @@ mod tests {
         let weight = matrix(40, 96);
         let device = Device::flex();
         let x = random([2, 3, 96], 1).inner();
-        let exact = crate::linear::portable(x.clone(), weight.values(&device));
+        let exact = crate::linear::portable(
+            x.clone(),
+            weight.values(&device),
+            kernels::gemm::Precision::F32,
+        );
         let exact = flex::to_vec(exact);
         let got = flex::to_vec(weight.linear(x.clone()));
         // Eight bits for x: an error of up to 1/254 of its largest value a column, of random signs.

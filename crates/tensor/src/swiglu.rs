@@ -31,11 +31,30 @@ trait SwigluOp: Backend {
 
 impl SwigluOp for Flex {
     fn swiglu(gate: FlexTensor, up: FlexTensor) -> FlexTensor {
-        let _timed = profile::time("swiglu", 0.0);
-        let mut y = buffers::take(gate.layout().num_elements());
-        swiglu_forward(&flex::floats(&gate), &flex::floats(&up), &mut y);
-        flex::tensor(y, flex::dims(&gate))
+        forward(&gate, &up)
     }
+}
+
+pub(crate) fn forward(gate: &FlexTensor, up: &FlexTensor) -> FlexTensor {
+    let _timed = profile::time("swiglu", 0.0);
+    let mut y = buffers::take(gate.layout().num_elements());
+    swiglu_forward(&flex::floats(gate), &flex::floats(up), &mut y);
+    flex::tensor(y, flex::dims(gate))
+}
+
+/// Of the gate and of `up`.
+pub(crate) fn gradients(dy: &FlexTensor, gate: &FlexTensor, up: &FlexTensor) -> [FlexTensor; 2] {
+    let _timed = profile::time("swiglu, gradients", 0.0);
+    let elements = gate.layout().num_elements();
+    let (mut dgate, mut dup) = (buffers::take(elements), buffers::take(elements));
+    swiglu_backward(
+        &flex::floats(dy),
+        &flex::floats(gate),
+        &flex::floats(up),
+        &mut dgate,
+        &mut dup,
+    );
+    [dgate, dup].map(|gradient| flex::tensor(gradient, flex::dims(gate)))
 }
 
 #[derive(Debug)]
@@ -45,24 +64,12 @@ impl Backward<Flex, 2> for SwigluBackward {
     type State = (FlexTensor, FlexTensor);
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
-        let _timed = profile::time("swiglu, gradients", 0.0);
         let (gate, up) = ops.state;
-        let [gate_node, up_node] = ops.parents;
         let dy = grads.consume::<Flex>(&ops.node);
-        let elements = gate.layout().num_elements();
-        let (mut dgate, mut dup) = (buffers::take(elements), buffers::take(elements));
-        swiglu_backward(
-            &flex::floats(&dy),
-            &flex::floats(&gate),
-            &flex::floats(&up),
-            &mut dgate,
-            &mut dup,
-        );
-        if let Some(node) = gate_node {
-            grads.register::<Flex>(node.id, flex::tensor(dgate, flex::dims(&gate)));
-        }
-        if let Some(node) = up_node {
-            grads.register::<Flex>(node.id, flex::tensor(dup, flex::dims(&up)));
+        for (node, gradient) in ops.parents.into_iter().zip(gradients(&dy, &gate, &up)) {
+            if let Some(node) = node {
+                grads.register::<Flex>(node.id, gradient);
+            }
         }
         buffers::give_all([dy, gate, up]);
     }

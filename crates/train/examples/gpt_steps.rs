@@ -1,5 +1,5 @@
-//! Training steps of a GPT, timed: `gpt_steps FOLDER PRECISION LAYERS WIDTH VOCABULARY CONTEXT ROWS STEPS` writes what
-//! another framework needs to repeat them into the folder and prints one JSON object.
+//! Training steps of a GPT, timed: `gpt_steps FOLDER DEVICE PRECISION LAYERS WIDTH VOCABULARY CONTEXT ROWS STEPS` writes
+//! what another framework needs to repeat them into the folder and prints one JSON object.
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -11,7 +11,7 @@ use train::GptSteps;
 #[expect(clippy::print_stdout, reason = "the result")]
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, precision, numbers @ ..] = &arguments[..] else {
+    let [folder, device, precision, numbers @ ..] = &arguments[..] else {
         return usage();
     };
     let numbers: Option<Vec<usize>> = numbers.iter().map(|n| n.parse().ok()).collect();
@@ -23,11 +23,19 @@ fn main() -> ExitCode {
         "bf16" => Precision::Bf16,
         _ => return usage(),
     };
+    let device = match tensor::device::parse(device) {
+        Ok(device) => device,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
     let work = GptSteps {
         model: Config::new(layers, width, vocab_size, context),
         batch_size,
         steps,
         precision,
+        device,
         learning_rate: 1e-3,
     };
     match work.run(Path::new(folder)) {
@@ -43,6 +51,6 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("usage: gpt_steps FOLDER f32|bf16 LAYERS WIDTH VOCABULARY CONTEXT ROWS STEPS");
+    eprintln!("usage: gpt_steps FOLDER DEVICE f32|bf16 LAYERS WIDTH VOCABULARY CONTEXT ROWS STEPS");
     ExitCode::from(2)
 }

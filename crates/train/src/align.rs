@@ -7,11 +7,12 @@
 
 use artifact::{Artifact, Key, Progress, Seed, Store};
 use data::preferences::{self, Pair};
+use models::Causal;
 use models::decoder::Decoder;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
-use tensor::Device;
+use tensor::{Device, Tensor};
 use tokenizer::{Message, Tokenizer};
 
 use crate::history::Validated;
@@ -47,6 +48,8 @@ pub struct Config {
     pub schedule: Schedule,
     /// The optimiser's constants.
     pub optimizer: OptimizerConfig,
+    /// Whether activations are computed again in the backward pass instead of being kept.
+    pub recompute: bool,
     /// Validations on held-out pairs over the whole run.
     pub validations: u64,
     /// Steps between checkpoints; Ctrl-C writes one too.
@@ -71,6 +74,7 @@ impl Default for Config {
                 weight_decay: 0.0,
                 ..OptimizerConfig::default()
             },
+            recompute: false,
             validations: 3,
             checkpoint_steps: 200,
             seed: 1,
@@ -151,6 +155,7 @@ pub fn run(
     let tokenizer = base.tokenizer;
     let context = base.decoder.config().max_position_embeddings;
     let mut trainer = Trainer::new(base.decoder, device);
+    trainer.recompute = config.recompute;
     let reference = hub::load(&inputs.base.path, inputs.base.id.as_str(), inputs.device)?.decoder;
     let encode = |pairs: &[Pair]| encode(&tokenizer, &reference, pairs, context, inputs.device);
 
@@ -238,27 +243,31 @@ fn step(
 ) -> Result<()> {
     let (mut batch, places) = pack(pairs, context);
     let decoder = trainer.model();
-    let hidden = decoder.forward(batch.tokens(&trainer.device), &batch.layout(), None); // [rows, context, hidden]
-    let logprobs = decoder.token_logprobs(hidden.clone(), &batch.targets);
-    let counts = std::mem::replace(&mut batch.weights, vec![0.0; logprobs.len()]);
+    let (tokens, layout) = (batch.tokens(&trainer.device), batch.layout());
     let mut loss = 0.0;
-    for (pair, [chosen, rejected]) in pairs.iter().zip(&places) {
-        let margin =
-            sum(&logprobs, &counts, chosen) - sum(&logprobs, &counts, rejected) - pair.reference;
-        loss += softplus(-config.beta * margin) / pairs.len() as f64;
-        let pull = config.beta / (1.0 + (config.beta * margin).exp()) / pairs.len() as f64;
-        let words = counts[chosen.clone()].iter().sum::<f32>().max(1.0);
-        let supervised = config.supervised_weight / f64::from(words) / pairs.len() as f64;
-        for place in chosen.clone() {
-            batch.weights[place] = counts[place] * (pull + supervised) as f32;
+    let surrogate = |hidden: Tensor<3>| {
+        let logprobs = decoder.token_logprobs(hidden.clone(), &batch.targets);
+        let counts = std::mem::replace(&mut batch.weights, vec![0.0; logprobs.len()]);
+        for (pair, [chosen, rejected]) in pairs.iter().zip(&places) {
+            let margin = sum(&logprobs, &counts, chosen)
+                - sum(&logprobs, &counts, rejected)
+                - pair.reference;
+            loss += softplus(-config.beta * margin) / pairs.len() as f64;
+            let pull = config.beta / (1.0 + (config.beta * margin).exp()) / pairs.len() as f64;
+            let words = counts[chosen.clone()].iter().sum::<f32>().max(1.0);
+            let supervised = config.supervised_weight / f64::from(words) / pairs.len() as f64;
+            for place in chosen.clone() {
+                batch.weights[place] = counts[place] * (pull + supervised) as f32;
+            }
+            for place in rejected.clone() {
+                batch.weights[place] = counts[place] * -pull as f32;
+            }
         }
-        for place in rejected.clone() {
-            batch.weights[place] = counts[place] * -pull as f32;
-        }
-    }
+        decoder.loss(hidden, &batch.targets(1.0, 0.0)) // [1]
+    };
+    let (_, found) = decoder.gradients(tokens, &layout, trainer.recompute, surrogate);
     let mut gradients = FlatGradients::new();
-    let surrogate = decoder.loss(hidden, &batch.targets(1.0)); // [1]
-    optimizer::collect(decoder, surrogate.backward(), &mut gradients);
+    optimizer::collect(decoder, found, &mut gradients);
     let tokens = batch.inputs.len() as u64;
     trainer.update(
         gradients,

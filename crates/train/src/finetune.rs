@@ -15,7 +15,7 @@ use crate::optimizer::OptimizerConfig;
 use crate::packing::{Batch, Sequence, first_fit};
 use crate::pretrain::due;
 use crate::session::{self, Session};
-use crate::trainer::{Rate, Trainer};
+use crate::trainer::{Rate, Trainer, check_z_loss};
 use crate::validation::logprob_sum;
 use crate::{Error, Result, Schedule, sample};
 
@@ -39,6 +39,10 @@ pub struct Config {
     pub schedule: Schedule,
     /// The optimiser's constants.
     pub optimizer: OptimizerConfig,
+    /// Weight of (ln Z)² in the loss, which keeps logits from drifting (Chowdhery et al. 2022); 0 leaves it out.
+    pub z_loss: f32,
+    /// Whether activations are computed again in the backward pass instead of being kept.
+    pub recompute: bool,
     /// Validations on held-out conversations over the whole run.
     pub validations: u64,
     /// Samples of the model's answers over the whole run.
@@ -60,6 +64,8 @@ impl Default for Config {
             warmup: 0.03,
             schedule: Schedule::Cosine,
             optimizer: OptimizerConfig::default(),
+            z_loss: 0.0,
+            recompute: false,
             validations: 4,
             samples: 4,
             checkpoint_steps: 200,
@@ -75,6 +81,7 @@ impl Config {
     /// Naming the field, what it is and what it must be.
     pub fn check(&self) -> Result<()> {
         session::passes("finetune", self.batch_size, self.epochs)?;
+        check_z_loss("finetune", self.z_loss)?;
         self.rate(1).map(drop)
     }
 
@@ -156,6 +163,7 @@ pub fn run(
     let steps = ((rows.len() as f64 * share / config.batch_size as f64).ceil() as u64).max(1);
     let rate = config.rate(steps)?;
     let mut trainer = Trainer::new(base.decoder, device);
+    (trainer.z_loss, trainer.recompute) = (config.z_loss, config.recompute);
     session.resume::<()>(&mut trainer, progress)?;
     let example = held_out.first().or(examples.first());
 

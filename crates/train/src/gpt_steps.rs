@@ -28,6 +28,8 @@ pub struct GptSteps {
     pub steps: usize,
     /// How products are computed.
     pub precision: Precision,
+    /// Where.
+    pub device: Device,
     /// The same at every step.
     pub learning_rate: f64,
 }
@@ -40,7 +42,7 @@ impl GptSteps {
     /// # Errors
     /// When a file cannot be written, or the loss is no number.
     pub fn run(&self, folder: &Path) -> Result<Value> {
-        let device = Device::flex().autodiff();
+        let device = self.device.clone().autodiff();
         let gpt = Gpt::init(&self.model, self.precision, Seed(0), &device);
         let batches = self.batches();
         let optimizer = OptimizerConfig::default();

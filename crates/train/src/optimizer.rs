@@ -43,10 +43,10 @@ pub(crate) struct Optimizer {
 /// The gradients of every parameter, in the order of visiting, each flat.
 pub(crate) type FlatGradients = Vec<Tensor<1>>;
 
-/// Takes the gradients of `module` out of `grads`, adding them to those of earlier micro-batches.
-pub(crate) fn collect(module: &impl Module, grads: Gradients, sum: &mut FlatGradients) {
+/// Takes the gradients of `module` out of all of `grads`, adding them to those of earlier micro-batches.
+pub(crate) fn collect(module: &impl Module, grads: Vec<Gradients>, sum: &mut FlatGradients) {
     struct Collect<'a> {
-        grads: Gradients,
+        grads: Vec<Gradients>,
         sum: &'a mut FlatGradients,
         index: usize,
     }
@@ -54,7 +54,11 @@ pub(crate) fn collect(module: &impl Module, grads: Gradients, sum: &mut FlatGrad
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let value = param.val();
             let elements = value.shape().num_elements();
-            let gradient = match value.grad_remove(&mut self.grads) {
+            let parts = self.grads.iter_mut();
+            let gradient = match parts
+                .filter_map(|grads| value.grad_remove(grads))
+                .reduce(|sum, part| sum + part)
+            {
                 Some(gradient) => gradient.reshape([elements]),
                 None => Tensor::zeros([elements], &value.device().without_autodiff()),
             };

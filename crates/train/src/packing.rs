@@ -111,10 +111,11 @@ impl Batch {
     }
 
     /// The targets with their weights times `factor`.
-    pub(crate) fn targets(&self, factor: f32) -> Targets {
+    pub(crate) fn targets(&self, factor: f32, z_loss: f32) -> Targets {
         Targets {
             ids: Arc::from(&self.targets[..]),
             weights: self.weights.iter().map(|weight| weight * factor).collect(),
+            z_loss,
         }
     }
 }

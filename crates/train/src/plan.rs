@@ -48,6 +48,8 @@ pub struct Workload {
     pub forward_tokens: u64,
     /// Rows of one step.
     pub batch_size: u64,
+    /// Whether activations are computed again in the backward pass instead of being kept.
+    pub recompute: bool,
     /// Seconds of what does not depend on the model: reading, cleaning, the tokenizer.
     pub other_seconds: f64,
 }
@@ -61,13 +63,81 @@ pub struct Plan {
     pub tokens: u64,
     /// Floating-point operations of all stages.
     pub flops: f64,
-    /// Largest resident memory.
-    pub memory_bytes: u64,
+    /// Largest resident memory, by what it holds.
+    pub memory: Memory,
     /// Disk for models and checkpoints.
     pub disk_bytes: u64,
     /// Wall-clock seconds of all stages.
     pub seconds: f64,
 }
+
+/// Where the memory of the widest step goes, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Memory {
+    /// The model in f32.
+    pub weights: u64,
+    /// Their gradients.
+    pub gradients: u64,
+    /// AdamW's two.
+    pub moments: u64,
+    /// The frozen model that alignment compares with.
+    pub reference: u64,
+    /// What the backward pass needs of the forward pass; with recomputation only the blocks' inputs and one block.
+    pub activations: u64,
+    /// Gradients on their way through one block, and the logits of some rows.
+    pub working: u64,
+    /// The program, its data, and operands packed for products.
+    pub process: u64,
+}
+
+impl Memory {
+    /// Of a step over `rows` tokens.
+    fn of(model: &decoder::Config, rows: u64, recompute: bool) -> Self {
+        let q = (model.num_attention_heads * model.head_dim) as u64;
+        let kv = (model.num_key_value_heads * model.head_dim) as u64;
+        let [hidden, ffn, blocks, vocab] = [
+            model.hidden_size,
+            model.intermediate_size,
+            model.num_hidden_layers,
+            model.vocab_size,
+        ]
+        .map(|n| n as u64);
+        // Of each token: inputs of both norms and of the products behind them; queries, keys, values and what attention
+        // made of them; gate and up.
+        let block = 4 * hidden + 2 * q + 2 * kv + 2 * ffn;
+        let kept = if recompute {
+            blocks * hidden + block
+        } else {
+            blocks * block
+        };
+        let passing = 4 * hidden + 3 * ffn;
+        let logits = (LOGITS / vocab).clamp(64, 1024) * vocab;
+        let model_bytes = 4 * model.parameters() as u64;
+        Self {
+            weights: model_bytes,
+            gradients: model_bytes,
+            moments: 2 * model_bytes,
+            reference: model_bytes,
+            activations: 4 * rows * kept,
+            working: 4 * (rows * passing + logits),
+            process: 192 << 20,
+        }
+    }
+
+    /// All of it.
+    pub fn total(&self) -> u64 {
+        self.weights
+            + self.gradients
+            + self.moments
+            + self.reference
+            + self.activations
+            + self.working
+            + self.process
+    }
+}
+
+/// Logits that the loss holds at a time.
+const LOGITS: u64 = 4 << 20;
 
 /// Measures training steps and forward passes of a model for about `seconds`, on rows packed with sequences of
 /// `sequence` tokens: attention costs more where they are long.
@@ -178,26 +248,15 @@ pub fn plan(model: &decoder::Config, work: &Workload, machine: &Calibration) -> 
     let seconds = training_flops / machine.training_flops_per_second
         + forward_flops / machine.forward_flops_per_second
         + work.other_seconds;
-    // Weights, gradients and two moments; the widest stage holds a frozen reference too.
-    let state = 5 * 4 * parameters;
     let rows = work.batch_size.max(1) * context as u64;
     Plan {
         parameters,
         tokens: work.pretrain_tokens,
         flops: training_flops + forward_flops,
-        memory_bytes: state + 4 * rows * activations(model) + (256 << 20),
+        memory: Memory::of(model, rows, work.recompute),
         disk_bytes: 4 * parameters * 3 + 2 * 12 * parameters,
         seconds,
     }
-}
-
-/// Numbers that one token leaves in memory between the forward and the backward pass.
-fn activations(model: &decoder::Config) -> u64 {
-    let q = model.num_attention_heads * model.head_dim;
-    let kv = model.num_key_value_heads * model.head_dim;
-    let attention = 4 * model.hidden_size + 3 * q + 4 * kv;
-    let feed_forward = 2 * model.hidden_size + 4 * model.intermediate_size;
-    (model.num_hidden_layers * (attention + feed_forward) + 4 * model.hidden_size) as u64
 }
 
 #[cfg(test)]
@@ -226,7 +285,7 @@ mod tests {
             },
             &machine,
         );
-        assert!(large.seconds > small.seconds && large.memory_bytes > small.memory_bytes);
+        assert!(large.seconds > small.seconds && large.memory.total() > small.memory.total());
         assert!((longer.seconds / small.seconds - 2.0).abs() < 1e-9);
     }
 }

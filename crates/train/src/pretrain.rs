@@ -14,7 +14,7 @@ use crate::history::Validated;
 use crate::optimizer::OptimizerConfig;
 use crate::session::Session;
 use crate::stream::DocumentStream;
-use crate::trainer::{Rate, Trainer};
+use crate::trainer::{Rate, Trainer, check_z_loss};
 use crate::validation::Validation;
 use crate::{Error, Result, Schedule, sample};
 
@@ -42,6 +42,10 @@ pub struct Config {
     pub schedule: Schedule,
     /// The optimiser's constants.
     pub optimizer: OptimizerConfig,
+    /// Weight of (ln Z)² in the loss, which keeps logits from drifting (Chowdhery et al. 2022); 0 leaves it out.
+    pub z_loss: f32,
+    /// Whether activations are computed again in the backward pass instead of being kept.
+    pub recompute: bool,
     /// How products are computed: `f32`, or `bf16` with f32 sums.
     pub precision: Products,
     /// Validations over the whole run.
@@ -71,6 +75,8 @@ impl Default for Config {
             warmup: 0.05,
             schedule: Schedule::Cosine,
             optimizer: OptimizerConfig::default(),
+            z_loss: 0.0,
+            recompute: false,
             precision: Products::F32,
             validations: 5,
             validation_tokens: 30_000,
@@ -136,6 +142,7 @@ impl Config {
                 "more than 0",
             ));
         }
+        check_z_loss("pretrain", self.z_loss)?;
         self.rate(1).map(drop)
     }
 
@@ -228,6 +235,7 @@ pub fn run(
         );
     }
     let mut trainer = Trainer::new(decoder, inputs.device.clone().autodiff());
+    (trainer.z_loss, trainer.recompute) = (config.z_loss, config.recompute);
     let position = session.resume(&mut trainer, progress)?.unwrap_or_default();
     let order = Seed(config.seed).derive("order");
     let mut stream = DocumentStream::new(split, order, tokenizer.end_of_text(), position);

@@ -19,6 +19,10 @@ pub(crate) struct Trainer<M = Decoder> {
     pub(crate) optimizer: Optimizer,
     pub(crate) history: History,
     pub(crate) device: Device,
+    /// Whether blocks are computed again in the backward pass instead of being kept.
+    pub(crate) recompute: bool,
+    /// Weight of (ln Z)² in the loss.
+    pub(crate) z_loss: f32,
     /// Tokens in all rows so far, padding too.
     pub(crate) tokens: u64,
     /// Of this process; a resumed run begins anew.
@@ -32,6 +36,18 @@ struct Window {
     counted: f64,
     tokens: u64,
     since: Instant,
+}
+
+/// Refuses a weight of (ln Z)² that is no weight.
+///
+/// # Errors
+/// When it is negative or no number.
+pub(crate) fn check_z_loss(stage: &str, z_loss: f32) -> Result<()> {
+    if z_loss >= 0.0 && z_loss.is_finite() {
+        return Ok(());
+    }
+    let field = format!("{stage}.z_loss");
+    Err(Error::config(field, z_loss, "0 or more"))
 }
 
 /// The peak learning rate and its course.
@@ -100,6 +116,8 @@ impl<M: Causal> Trainer<M> {
             optimizer: Optimizer::default(),
             history: History::default(),
             device,
+            recompute: false,
+            z_loss: 0.0,
             tokens: 0,
             throughput: Vec::new(),
             window,
@@ -138,10 +156,15 @@ impl<M: Causal> Trainer<M> {
         let mut loss = 0.0;
         for batch in micro_batches {
             let model = self.model();
-            let hidden = model.hidden(batch.tokens(&self.device), &batch.layout()); // [rows, context, hidden]
-            let batch_loss = model.loss(hidden, &batch.targets(factor)); // [1]
-            loss += f64::from(tensor::to_vec(batch_loss.clone())[0]);
-            optimizer::collect(model, batch_loss.backward(), &mut sum);
+            let targets = batch.targets(factor, self.z_loss);
+            let (value, gradients) = model.gradients(
+                batch.tokens(&self.device),
+                &batch.layout(),
+                self.recompute,
+                |hidden| model.loss(hidden, &targets), // [1]
+            );
+            loss += f64::from(value);
+            optimizer::collect(model, gradients, &mut sum);
         }
         let tokens = micro_batches
             .iter()

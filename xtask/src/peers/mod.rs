@@ -112,7 +112,7 @@ pub(crate) fn run(peer: &Peer) -> anyhow::Result<()> {
 }
 
 /// A script of `peers/`, given the folder it reads.
-fn script(python: &Path, name: &str, folder: &Path) -> anyhow::Result<Command> {
+pub(crate) fn script(python: &Path, name: &str, folder: &Path) -> anyhow::Result<Command> {
     let mut command = Command::new(python);
     command
         .arg(root().join("peers").join(name))
@@ -121,7 +121,7 @@ fn script(python: &Path, name: &str, folder: &Path) -> anyhow::Result<Command> {
 }
 
 /// What a command prints to stdout, as JSON; its stderr is shown as it comes.
-fn output(command: &mut Command) -> anyhow::Result<Value> {
+pub(crate) fn output(command: &mut Command) -> anyhow::Result<Value> {
     let shown = format!("{command:?}");
     let output = command
         .stderr(Stdio::inherit())
@@ -134,7 +134,7 @@ fn output(command: &mut Command) -> anyhow::Result<Value> {
     serde_json::from_str(&told).with_context(|| format!("{shown} printed no JSON: {told}"))
 }
 
-fn number(run: &Value, name: &str) -> anyhow::Result<f64> {
+pub(crate) fn number(run: &Value, name: &str) -> anyhow::Result<f64> {
     run[name]
         .as_f64()
         .with_context(|| format!("no number `{name}` in {run}"))

@@ -164,7 +164,9 @@ fn gpt(precision: &str, dump: &Path, steps: usize) -> anyhow::Result<Value> {
         "gpt_steps",
         "--",
     ]);
-    command.arg(std::path::absolute(dump)?).arg(precision);
+    command
+        .arg(std::path::absolute(dump)?)
+        .args(["cpu", precision]);
     let shape = [6, 384, 4096, CONTEXT, ROWS, steps];
     output(command.args(shape.map(|n| n.to_string())))
 }

@@ -33,7 +33,7 @@ impl Engine {
             Isa::Avx2 => Self::Avx2 { rounded },
             Isa::Amx if rounded => Self::Amx,
             Isa::Avx512 if rounded && has_bf16() => Self::Avx512Bf16,
-            Isa::Avx512 | Isa::Amx => Self::Avx512 { rounded },
+            Isa::Avx512Basic | Isa::Avx512 | Isa::Amx => Self::Avx512 { rounded },
         }
     }
 

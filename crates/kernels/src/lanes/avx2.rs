@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::{LANES, Lanes};
 
 #[derive(Clone, Copy)]
-pub(crate) struct Avx2(__m256, __m256);
+pub(crate) struct Avx2(pub(crate) __m256, pub(crate) __m256);
 
 /// Runs intrinsics on lanes that exist only where AVX2 and FMA were found.
 macro_rules! simd {

@@ -1,5 +1,8 @@
 //! The inner loops: a few rows of x against a panel of sixteen rows of weights.
 
+#[cfg(target_arch = "x86_64")]
+mod x86;
+
 use std::ops::Range;
 
 use half::f16;
@@ -22,7 +25,12 @@ trait Dots {
     type Codes;
     fn unpack<const BITS: u32>(lines: &[Line]) -> Self::Codes;
     /// Σ codes · x over the chunks, less `minus`, for each of the sixteen rows. Exact.
-    fn dot(codes: &Self::Codes, x: &[i8; GROUP], chunks: Range<usize>, minus: i32) -> Self::V;
+    fn dot<const BITS: u32>(
+        codes: &Self::Codes,
+        x: &[i8; GROUP],
+        chunks: Range<usize>,
+        minus: i32,
+    ) -> Self::V;
     fn widen(x: &[f16; LANES]) -> Self::V;
 }
 
@@ -39,7 +47,11 @@ pub(super) fn panels(
             // SAFETY: the features were found on this CPU.
             return unsafe { x86::vnni(weights, range, x, out) };
         }
-        Isa::Avx512 | Isa::Amx | Isa::Avx2 => {
+        Isa::Avx512Basic | Isa::Avx512 | Isa::Amx => {
+            // SAFETY: the features were found on this CPU.
+            return unsafe { x86::avx512(weights, range, x, out) };
+        }
+        Isa::Avx2 => {
             // SAFETY: the features were found on this CPU.
             return unsafe { x86::avx2(weights, range, x, out) };
         }
@@ -125,17 +137,17 @@ fn tile<D: Dots, const BITS: u32, const ZERO: i32, const COMMONS: usize, const R
             let (codes, [left, right]) = (&codes[i][group], sums[i][group]);
             let scale = D::V::splat(scales[i][group]);
             if COMMONS == 1 {
-                let dot = D::dot(&unpacked, codes, 0..8, ZERO * (left + right));
+                let dot = D::dot::<BITS>(&unpacked, codes, 0..8, ZERO * (left + right));
                 *acc = dot.mul_add(common[0].mul(scale), *acc);
             } else if ZERO == 0 {
-                let dot = D::dot(&unpacked, codes, 0..8, 0);
+                let dot = D::dot::<BITS>(&unpacked, codes, 0..8, 0);
                 *acc = dot.mul_add(common[0].mul(scale), *acc);
                 let sum = D::V::splat((left + right) as f32).mul(scale);
                 *acc = common[1].mul_add(sum, *acc);
             } else {
                 let halves = [(0..4, left), (4..8, right)];
                 for ((chunks, sum), common) in halves.into_iter().zip(common) {
-                    let dot = D::dot(&unpacked, codes, chunks, ZERO * sum);
+                    let dot = D::dot::<BITS>(&unpacked, codes, chunks, ZERO * sum);
                     *acc = dot.mul_add(common.mul(scale), *acc);
                 }
             }
@@ -198,7 +210,12 @@ impl<V: Lanes> Dots for Plain<V> {
     }
 
     #[inline(always)]
-    fn dot(codes: &[Line; 8], x: &[i8; GROUP], chunks: Range<usize>, minus: i32) -> V {
+    fn dot<const BITS: u32>(
+        codes: &[Line; 8],
+        x: &[i8; GROUP],
+        chunks: Range<usize>,
+        minus: i32,
+    ) -> V {
         let mut sums = [-minus; LANES];
         for chunk in chunks {
             let x = &x[4 * chunk..4 * chunk + 4];
@@ -214,101 +231,5 @@ impl<V: Lanes> Dots for Plain<V> {
     #[inline(always)]
     fn widen(x: &[f16; LANES]) -> V {
         V::load(&x.map(f16::to_f32))
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::*;
-    use std::ops::Range;
-
-    use half::f16;
-
-    use super::{Activations, Disjoint, Dots, GROUP, LANES, Line, Plain, Weights, by_format};
-    use crate::lanes::{Avx2, Avx512};
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
-    pub(super) fn vnni(w: &Weights, range: Range<usize>, x: &Activations, out: &Disjoint<'_, f32>) {
-        by_format::<Vnni>(w, range, x, out);
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    pub(super) fn avx2(w: &Weights, range: Range<usize>, x: &Activations, out: &Disjoint<'_, f32>) {
-        by_format::<Plain<Avx2>>(w, range, x, out);
-    }
-
-    /// Four products of bytes added in each of sixteen lanes (`vpdpbusd`). Used only beneath [`vnni`].
-    struct Vnni;
-
-    impl Dots for Vnni {
-        type V = Avx512;
-        type Codes = [__m512i; 8];
-
-        #[inline(always)]
-        fn unpack<const BITS: u32>(lines: &[Line]) -> [__m512i; 8] {
-            let planes = if BITS == 8 { 8 } else { BITS as usize };
-            assert!(lines.len() >= planes);
-            // SAFETY: reached only through `vnni`; lines were counted and are aligned.
-            unsafe {
-                let line = |i: usize| _mm512_load_si512(lines.as_ptr().add(i).cast());
-                let mut codes = [_mm512_setzero_si512(); 8];
-                if BITS == 8 {
-                    for (i, codes) in codes.iter_mut().enumerate() {
-                        *codes = line(i);
-                    }
-                    return codes;
-                }
-                let nibble = _mm512_set1_epi8(15);
-                for i in 0..4 {
-                    let both = line(i);
-                    codes[i] = _mm512_and_si512(both, nibble);
-                    codes[i + 4] = _mm512_and_si512(_mm512_srli_epi16::<4>(both), nibble);
-                }
-                if BITS == 5 {
-                    let sixteen = _mm512_set1_epi8(16);
-                    let masks: *const u64 = lines.as_ptr().add(4).cast();
-                    for (i, codes) in codes.iter_mut().enumerate() {
-                        let high = u64::from_le(masks.add(i).read());
-                        *codes = _mm512_mask_add_epi8(*codes, high, *codes, sixteen);
-                    }
-                }
-                if BITS == 6 {
-                    let pair = _mm512_set1_epi8(0x30);
-                    for half in 0..2 {
-                        let bits = line(4 + half);
-                        let at = 4 * half;
-                        let or = |codes: __m512i, high| {
-                            _mm512_or_si512(codes, _mm512_and_si512(high, pair))
-                        };
-                        codes[at] = or(codes[at], _mm512_slli_epi16::<4>(bits));
-                        codes[at + 1] = or(codes[at + 1], _mm512_slli_epi16::<2>(bits));
-                        codes[at + 2] = or(codes[at + 2], bits);
-                        codes[at + 3] = or(codes[at + 3], _mm512_srli_epi16::<2>(bits));
-                    }
-                }
-                codes
-            }
-        }
-
-        #[inline(always)]
-        fn dot(codes: &[__m512i; 8], x: &[i8; GROUP], chunks: Range<usize>, minus: i32) -> Avx512 {
-            // SAFETY: reached only through `vnni`; eight words of four bytes are read from 32.
-            unsafe {
-                let words: *const i32 = x.as_ptr().cast();
-                // Two chains, since each step waits for the one before.
-                let mut sums = [_mm512_set1_epi32(-minus), _mm512_setzero_si512()];
-                for chunk in chunks {
-                    let x = _mm512_set1_epi32(words.add(chunk).read_unaligned());
-                    sums[chunk % 2] = _mm512_dpbusd_epi32(sums[chunk % 2], codes[chunk], x);
-                }
-                Avx512(_mm512_cvtepi32_ps(_mm512_add_epi32(sums[0], sums[1])))
-            }
-        }
-
-        #[inline(always)]
-        fn widen(x: &[f16; LANES]) -> Avx512 {
-            // SAFETY: reached only through `vnni`; sixteen halves are 32 bytes.
-            unsafe { Avx512(_mm512_cvtph_ps(_mm256_loadu_si256(x.as_ptr().cast()))) }
-        }
     }
 }
