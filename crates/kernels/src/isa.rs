@@ -7,7 +7,7 @@ use std::sync::OnceLock;
 pub enum Isa {
     /// What every machine of the architecture has; vectorised by the compiler.
     Portable,
-    /// AVX2 with FMA.
+    /// AVX2 with FMA and F16C.
     Avx2,
     /// AVX-512 F, BW, DQ and VL, and nothing beyond.
     Avx512Basic,
@@ -36,7 +36,7 @@ pub fn isa() -> Isa {
 #[cfg(target_arch = "x86_64")]
 fn best() -> Isa {
     use std::is_x86_feature_detected as has;
-    if !(has!("avx2") && has!("fma")) {
+    if !(has!("avx2") && has!("fma") && has!("f16c")) {
         return Isa::Portable;
     }
     if !(has!("avx512f") && has!("avx512bw") && has!("avx512dq") && has!("avx512vl")) {

@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use half::f16;
 
-use super::{Activations, Disjoint, Dots, GROUP, LANES, Line, Plain, Weights, by_format};
+use super::{Activations, Disjoint, Dots, GROUP, LANES, Line, Weights, by_format};
 use crate::lanes::{Avx2, Avx512};
 
 #[target_feature(enable = "avx512f,avx512bw,avx512dq,avx512vl,avx512vnni,avx2,fma")]
@@ -18,7 +18,7 @@ pub(super) fn avx512(w: &Weights, range: Range<usize>, x: &Activations, out: &Di
     by_format::<Pairs512>(w, range, x, out);
 }
 
-#[target_feature(enable = "avx2,fma")]
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn avx2(w: &Weights, range: Range<usize>, x: &Activations, out: &Disjoint<'_, f32>) {
     by_format::<Pairs256>(w, range, x, out);
 }
@@ -160,24 +160,21 @@ impl Dots for Pairs512 {
         chunks: Range<usize>,
         minus: i32,
     ) -> Avx512 {
-        let end = chunks.end;
         // SAFETY: reached only through `avx512`.
         unsafe {
-            let zero = _mm512_setzero_si512();
-            let pairs = |chunk: usize| {
-                let mut x = _mm512_set1_epi32(word(x, chunk));
-                if BITS == 8 {
-                    x = _mm512_mask_sub_epi8(x, negative[chunk], zero, x);
-                }
-                _mm512_maddubs_epi16(codes[chunk], x)
-            };
             let mut sum = _mm512_set1_epi32(if BITS == 8 { 0 } else { -minus });
-            for first in chunks.step_by(const { pairs_in_sixteen_bits(BITS) }) {
-                let mut some = pairs(first);
-                for chunk in first + 1..end.min(first + const { pairs_in_sixteen_bits(BITS) }) {
-                    some = _mm512_add_epi16(some, pairs(chunk));
+            let mut first = chunks.start;
+            while first < chunks.end {
+                let end = chunks
+                    .end
+                    .min(first + const { pairs_in_sixteen_bits(BITS) });
+                let mut some = pairs_of_512::<BITS>(codes[first], negative[first], word(x, first));
+                for chunk in first + 1..end {
+                    let more = pairs_of_512::<BITS>(codes[chunk], negative[chunk], word(x, chunk));
+                    some = _mm512_add_epi16(some, more);
                 }
                 sum = _mm512_add_epi32(sum, _mm512_madd_epi16(some, _mm512_set1_epi16(1)));
+                first = end;
             }
             Avx512(_mm512_cvtepi32_ps(sum))
         }
@@ -186,6 +183,19 @@ impl Dots for Pairs512 {
     #[inline(always)]
     fn widen(x: &[f16; LANES]) -> Avx512 {
         widen(x)
+    }
+}
+
+/// Sums of two products each. Used only beneath [`avx512`].
+#[inline(always)]
+unsafe fn pairs_of_512<const BITS: u32>(codes: __m512i, negative: __mmask64, x: i32) -> __m512i {
+    // SAFETY: AVX-512 is the caller's promise.
+    unsafe {
+        let mut x = _mm512_set1_epi32(x);
+        if BITS == 8 {
+            x = _mm512_mask_sub_epi8(x, negative, _mm512_setzero_si512(), x);
+        }
+        _mm512_maddubs_epi16(codes, x)
     }
 }
 
@@ -198,13 +208,28 @@ impl Dots for Pairs256 {
 
     #[inline(always)]
     fn unpack<const BITS: u32>(lines: &[Line]) -> Self::Codes {
-        super::unpack::<BITS>(lines).map(|line| {
-            // SAFETY: reached only through `avx2`; a line is 64 aligned bytes.
-            unsafe {
+        // Five bits are four and one in another line.
+        let bytes = match BITS {
+            5 => super::unpack::<4>(lines),
+            _ => super::unpack::<BITS>(lines),
+        };
+        // SAFETY: reached only through `avx2`; a line is 64 aligned bytes.
+        unsafe {
+            let mut codes = [[_mm256_setzero_si256(); 2]; 8];
+            for (codes, line) in codes.iter_mut().zip(&bytes) {
                 let halves: *const __m256i = line.0.as_ptr().cast();
-                [_mm256_load_si256(halves), _mm256_load_si256(halves.add(1))]
+                *codes = [_mm256_load_si256(halves), _mm256_load_si256(halves.add(1))];
             }
-        })
+            if BITS == 5 {
+                let fifth = lines[4].0.as_chunks::<4>().0;
+                for (codes, fifth) in codes.iter_mut().zip(fifth.as_chunks::<2>().0) {
+                    for (codes, fifth) in codes.iter_mut().zip(fifth) {
+                        *codes = _mm256_or_si256(*codes, sixteens(i32::from_le_bytes(*fifth)));
+                    }
+                }
+            }
+            codes
+        }
     }
 
     #[inline(always)]
@@ -214,39 +239,74 @@ impl Dots for Pairs256 {
         chunks: Range<usize>,
         minus: i32,
     ) -> Avx2 {
-        let end = chunks.end;
         // SAFETY: reached only through `avx2`.
         unsafe {
-            let pairs = |half: usize, chunk: usize| {
-                let x = _mm256_set1_epi32(word(x, chunk));
-                let codes = codes[chunk][half];
-                if BITS == 8 {
-                    let signed = _mm256_xor_si256(codes, _mm256_set1_epi8(i8::MIN));
-                    _mm256_maddubs_epi16(_mm256_abs_epi8(signed), _mm256_sign_epi8(x, signed))
-                } else {
-                    _mm256_maddubs_epi16(codes, x)
+            let mut sums = [_mm256_set1_epi32(if BITS == 8 { 0 } else { -minus }); 2];
+            let mut first = chunks.start;
+            while first < chunks.end {
+                let end = chunks
+                    .end
+                    .min(first + const { pairs_in_sixteen_bits(BITS) });
+                let mut some = pairs_of_256::<BITS>(codes[first], word(x, first));
+                for (chunk, codes) in codes.iter().enumerate().take(end).skip(first + 1) {
+                    let more = pairs_of_256::<BITS>(*codes, word(x, chunk));
+                    some[0] = _mm256_add_epi16(some[0], more[0]);
+                    some[1] = _mm256_add_epi16(some[1], more[1]);
                 }
-            };
-            let sums = [0, 1].map(|half| {
-                let mut sum = _mm256_set1_epi32(if BITS == 8 { 0 } else { -minus });
-                for first in chunks
-                    .clone()
-                    .step_by(const { pairs_in_sixteen_bits(BITS) })
-                {
-                    let mut some = pairs(half, first);
-                    for chunk in first + 1..end.min(first + const { pairs_in_sixteen_bits(BITS) }) {
-                        some = _mm256_add_epi16(some, pairs(half, chunk));
-                    }
-                    sum = _mm256_add_epi32(sum, _mm256_madd_epi16(some, _mm256_set1_epi16(1)));
-                }
-                _mm256_cvtepi32_ps(sum)
-            });
-            Avx2(sums[0], sums[1])
+                let one = _mm256_set1_epi16(1);
+                sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(some[0], one));
+                sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(some[1], one));
+                first = end;
+            }
+            Avx2(_mm256_cvtepi32_ps(sums[0]), _mm256_cvtepi32_ps(sums[1]))
         }
     }
 
     #[inline(always)]
     fn widen(x: &[f16; LANES]) -> Avx2 {
-        Plain::<Avx2>::widen(x)
+        // SAFETY: reached only through `avx2`; sixteen halves are 32 bytes.
+        unsafe {
+            let halves: *const __m128i = x.as_ptr().cast();
+            Avx2(
+                _mm256_cvtph_ps(_mm_loadu_si128(halves)),
+                _mm256_cvtph_ps(_mm_loadu_si128(halves.add(1))),
+            )
+        }
+    }
+}
+
+/// 16 in each byte whose bit is set. Used only beneath [`avx2`].
+#[inline(always)]
+unsafe fn sixteens(bits: i32) -> __m256i {
+    // SAFETY: AVX2 is the caller's promise.
+    unsafe {
+        let byte_of_lane = _mm256_setr_epi64x(
+            0,
+            0x0101_0101_0101_0101,
+            0x0202_0202_0202_0202,
+            0x0303_0303_0303_0303,
+        );
+        let bit_of_lane = _mm256_set1_epi64x(0x8040_2010_0804_0201_u64 as i64);
+        let bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(bits), byte_of_lane);
+        let set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bit_of_lane), bit_of_lane);
+        _mm256_and_si256(set, _mm256_set1_epi8(16))
+    }
+}
+
+/// Sums of two products each, in 32 lanes of 16 bits. Used only beneath [`avx2`].
+#[inline(always)]
+unsafe fn pairs_of_256<const BITS: u32>([low, high]: [__m256i; 2], x: i32) -> [__m256i; 2] {
+    // SAFETY: AVX2 is the caller's promise.
+    unsafe {
+        let x = _mm256_set1_epi32(x);
+        if BITS == 8 {
+            let sign = _mm256_set1_epi8(i8::MIN);
+            let (low, high) = (_mm256_xor_si256(low, sign), _mm256_xor_si256(high, sign));
+            return [
+                _mm256_maddubs_epi16(_mm256_abs_epi8(low), _mm256_sign_epi8(x, low)),
+                _mm256_maddubs_epi16(_mm256_abs_epi8(high), _mm256_sign_epi8(x, high)),
+            ];
+        }
+        [_mm256_maddubs_epi16(low, x), _mm256_maddubs_epi16(high, x)]
     }
 }
