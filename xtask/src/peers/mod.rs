@@ -13,7 +13,7 @@ use anyhow::{Context, bail};
 use clap::Subcommand;
 use serde_json::Value;
 
-use crate::steps::root;
+use crate::steps::{cargo, root, run as run_step};
 
 #[derive(Subcommand)]
 pub(crate) enum Peer {
@@ -60,6 +60,13 @@ pub(crate) enum Peer {
         #[arg(long, default_value_t = 3)]
         rounds: usize,
     },
+    /// Training steps of our own architecture from 1 to 200 million parameters and at contexts from 256 to 8,192 tokens,
+    /// beside itself: is there a cliff?
+    Scaling {
+        /// f32 or bf16.
+        #[arg(default_value = "bf16")]
+        precision: String,
+    },
     /// SmolLM2-135M reads 512 tokens, beside llama.cpp's own bench on the same files in Q4_1, Q4_0 and Q8_0.
     Prefill(Inference),
     /// SmolLM2-135M writes 128 tokens behind 1 and behind 512, likewise.
@@ -97,6 +104,10 @@ pub(crate) fn run(peer: &Peer) -> anyhow::Result<()> {
             let dump = dump.join(format!("depth-{depth}"));
             train::run(&dump, &Work::Modern { depth }, *steps, *rounds)
         }),
+        Peer::Scaling { precision } => {
+            let mut command = cargo(&["run", "--release", "-p", "train", "--example", "scaling"]);
+            run_step(command.args(["--", precision]))
+        }
         Peer::Prefill(Inference { format, rounds }) => {
             inference::run(inference::Work::Prefill, format, *rounds)
         }
