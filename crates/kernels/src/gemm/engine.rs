@@ -84,8 +84,6 @@ impl Engine {
     pub(crate) fn pack_b(self, panel: Panel<'_>, out: &mut [f32]) {
         match self {
             #[cfg(target_arch = "x86_64")]
-            Self::Avx512 { rounded: false } => super::pack_avx512::pack_f32(panel, out),
-            #[cfg(target_arch = "x86_64")]
             Self::Avx512Bf16 => super::pack_avx512::pack_bf16(panel, out),
             #[cfg(target_arch = "x86_64")]
             Self::Amx => {
@@ -93,7 +91,14 @@ impl Engine {
                 out[panel.k.div_ceil(2) * panel.width..].fill(0.0);
             }
             Self::Portable { rounded } | Self::Avx2 { rounded } | Self::Avx512 { rounded } => {
-                pack::pack(panel, rounded, out);
+                match self {
+                    #[cfg(target_arch = "x86_64")]
+                    Self::Avx512 { .. } => super::pack_avx512::pack_f32(panel, out),
+                    _ => pack::pack(panel, out),
+                }
+                if rounded {
+                    pack::round_to_bf16(&mut out[..panel.k * panel.width]);
+                }
             }
             #[cfg(not(target_arch = "x86_64"))]
             Self::Avx512Bf16 | Self::Amx => unreachable!("chosen on x86-64 only"),
