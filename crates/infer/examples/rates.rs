@@ -11,6 +11,10 @@ use models::kv_cache::SlotCache;
 use models::{KvCache, Rows};
 use tensor::{Device, SlotRow, Tensor, TensorData};
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const PROMPT: usize = 512;
 const NEW: usize = 128;
 

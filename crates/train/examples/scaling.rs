@@ -7,6 +7,10 @@ use models::decoder::Config;
 use tensor::{Device, Precision};
 use train::plan::calibrate;
 
+/// As in the binary.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Tokens of a step, or one row where the context is longer.
 const TOKENS: usize = 2048;
 const VOCABULARY: usize = 4096;

