@@ -30,6 +30,7 @@ model = Decoder.load(folder)
 optimizer = adamw(model, settings["optimizer"])
 initial = bits_per_byte(model)
 stream = run.batches("batches.bin", rows)
+losses = []
 began = time.perf_counter()
 for step, rate in enumerate(settings["learning_rates"]):
     micro = [next(stream) for _ in range(settings["accumulation"])]
@@ -45,6 +46,7 @@ for step, rate in enumerate(settings["learning_rates"]):
     for group in optimizer.param_groups:
         group["lr"] = rate
     optimizer.step()
+    losses.append(loss)
     if (step + 1) % 50 == 0 or step + 1 == steps:
         print(f"step {step + 1} of {steps}, loss {loss:.4f}", file=sys.stderr, flush=True)
 seconds = time.perf_counter() - began
@@ -57,6 +59,7 @@ result = {
     "initial_bits_per_byte": initial,
     "validation_bits_per_byte": bits_per_byte(model),
     "loss": loss,
+    "losses": losses,
     "seconds": seconds,
     "tokens_per_second": tokens / seconds,
 }

@@ -7,25 +7,65 @@ use std::sync::{LazyLock, Mutex, PoisonError};
 use burn::backend::flex::FlexTensor;
 use burn::tensor::DType;
 
-/// Elements kept at most: 512 MiB.
-const KEPT: usize = 1 << 27;
 /// Smaller buffers come from the allocator fast enough.
 const SMALLEST: usize = 1 << 12;
 
+/// Buffers by length, each with how much had been asked for when it was given back.
 #[derive(Default)]
 struct Buffers {
-    by_length: HashMap<usize, Vec<Vec<f32>>>,
-    kept: usize,
+    by_length: HashMap<usize, Vec<(u64, Vec<f32>)>>,
+    /// Elements in them.
+    kept: u64,
+    /// The most that was kept since the last look for stale ones.
+    most: u64,
+    /// Elements asked for so far.
+    asked: u64,
+    /// The same at the last look for stale ones.
+    looked: u64,
 }
 
 static BUFFERS: LazyLock<Mutex<Buffers>> = LazyLock::new(Mutex::default);
+
+impl Buffers {
+    fn take(&mut self, length: usize) -> Option<Vec<f32>> {
+        self.asked += length as u64;
+        if self.asked - self.looked > 4 * self.most {
+            self.drop_stale();
+        }
+        let (_, buffer) = self.by_length.get_mut(&length)?.pop()?;
+        self.kept -= length as u64;
+        Some(buffer)
+    }
+
+    fn give(&mut self, buffer: Vec<f32>) {
+        let length = buffer.len();
+        self.kept += length as u64;
+        self.most = self.most.max(self.kept);
+        let buffers = self.by_length.entry(length).or_default();
+        buffers.push((self.asked, buffer));
+    }
+
+    /// A training step asks for less than eight times what it leaves behind. What has lain for longer belongs to other
+    /// work, which is over.
+    fn drop_stale(&mut self) {
+        let (asked, longest) = (self.asked, 8 * self.most);
+        self.by_length.retain(|_, buffers| {
+            buffers.retain(|(given, _)| asked - given <= longest);
+            !buffers.is_empty()
+        });
+        let lengths = self.by_length.iter();
+        self.kept = lengths
+            .map(|(length, buffers)| (length * buffers.len()) as u64)
+            .sum();
+        (self.most, self.looked) = (self.kept, asked);
+    }
+}
 
 /// A buffer of `length` numbers with any content: for results that are written whole.
 pub(crate) fn take(length: usize) -> Vec<f32> {
     if length >= SMALLEST {
         let mut buffers = BUFFERS.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(buffer) = buffers.by_length.get_mut(&length).and_then(Vec::pop) {
-            buffers.kept -= length;
+        if let Some(buffer) = buffers.take(length) {
             return buffer;
         }
     }
@@ -44,10 +84,7 @@ pub(crate) fn give(tensor: FlexTensor) {
     let (bytes, _, _) = tensor.into_data().into_parts();
     if let Ok(buffer) = bytes.try_into_vec::<f32>() {
         let mut buffers = BUFFERS.lock().unwrap_or_else(PoisonError::into_inner);
-        if buffers.kept + elements <= KEPT {
-            buffers.kept += elements;
-            buffers.by_length.entry(elements).or_default().push(buffer);
-        }
+        buffers.give(buffer);
     }
 }
 
@@ -70,5 +107,20 @@ mod tests {
         assert_eq!(take(length)[0], 0.0, "held by `shared`");
         give(shared);
         assert_eq!(take(length)[0], 7.0);
+    }
+
+    #[test]
+    fn what_nobody_asks_for_any_more_goes() {
+        let mut buffers = Buffers::default();
+        for _ in 0..3 {
+            buffers.give(vec![0.0; 5000]);
+        }
+        buffers.give(vec![0.0; 7000]);
+        for _ in 0..60 {
+            let buffer = buffers.take(5000).expect("in use all the time");
+            buffers.give(buffer);
+        }
+        assert!(buffers.take(7000).is_none(), "left lying");
+        assert_eq!(buffers.kept, 5000, "of three, two were never asked for");
     }
 }

@@ -47,6 +47,9 @@ pub(crate) enum Peer {
         /// How often each engine runs, in turns.
         #[arg(long, default_value_t = 2)]
         rounds: usize,
+        /// Only f32 or only bf16: without hardware for it, PyTorch takes minutes for bf16.
+        #[arg(long)]
+        precision: Option<String>,
     },
     /// Training steps of a GPT (6 layers, 6 heads, width 384, context 256, 16 rows, vocabulary 4,096, LayerNorm, GELU)
     /// beside PyTorch, as `train-modern` does.
@@ -60,6 +63,9 @@ pub(crate) enum Peer {
         /// How often each engine runs, in turns.
         #[arg(long, default_value_t = 3)]
         rounds: usize,
+        /// Only f32 or only bf16, as for `train-modern`.
+        #[arg(long)]
+        precision: Option<String>,
     },
     /// Training steps of our own architecture from 1 to 200 million parameters and at contexts from 256 to 8,192 tokens,
     /// beside itself: is there a cliff?
@@ -107,9 +113,11 @@ pub(crate) fn run(peer: &Peer) -> anyhow::Result<()> {
             depth,
             steps,
             rounds,
+            precision,
         } => depth.iter().try_for_each(|&depth| {
             let dump = dump.join(format!("depth-{depth}"));
-            train::run(&dump, &Work::Modern { depth }, *steps, *rounds)
+            let work = Work::Modern { depth };
+            train::run(&dump, &work, *steps, *rounds, precision.as_deref())
         }),
         Peer::Scaling { precision } => {
             let mut command = cargo(&["run", "--release", "-p", "train", "--example", "scaling"]);
@@ -126,7 +134,8 @@ pub(crate) fn run(peer: &Peer) -> anyhow::Result<()> {
             dump,
             steps,
             rounds,
-        } => train::run(dump, &Work::Gpt, *steps, *rounds),
+            precision,
+        } => train::run(dump, &Work::Gpt, *steps, *rounds, precision.as_deref()),
     }
 }
 

@@ -2,15 +2,18 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use serde_json::Value;
 
+use super::train::numbers;
 use super::{number, output, script};
 use crate::python;
 use crate::steps::cargo;
 
 /// The largest difference in validation bits per byte that two runs of the same work may have.
 const TOLERANCE: f64 = 0.02;
+/// Steps whose mean loss is told.
+const LAST: usize = 50;
 
 /// Runs one comparison and prints it.
 ///
@@ -47,10 +50,38 @@ pub(crate) fn run(
         theirs["tokens"],
         mine - other
     );
+    let (ours, theirs) = (curve(&ours)?, numbers(&theirs["losses"])?);
+    if ours.len() == theirs.len() {
+        let largest = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs());
+        let last = |losses: &[f64]| {
+            let last = &losses[losses.len().saturating_sub(LAST)..];
+            last.iter().sum::<f64>() / last.len() as f64
+        };
+        println!(
+            "loss by step: largest difference {:.1e}; mean of the last {LAST} steps {:.5} and {:.5}",
+            largest.fold(0.0, f64::max),
+            last(&ours),
+            last(&theirs)
+        );
+    } else {
+        println!("{} steps: too many for a loss of each", theirs.len());
+    }
     if (mine - other).abs() > TOLERANCE {
         bail!("the two differ by more than {TOLERANCE} bits per byte");
     }
     Ok(())
+}
+
+/// Our losses, one of each step in runs of up to some hundreds.
+fn curve(told: &Value) -> anyhow::Result<Vec<f64>> {
+    let path = Path::new(told["path"].as_str().context("no `path`")?).join("artifact.json");
+    let manifest: Value = serde_json::from_str(&std::fs::read_to_string(path)?)?;
+    let points = manifest["metrics"]["curve"].as_array();
+    let losses = points
+        .into_iter()
+        .flatten()
+        .map(|point| point["loss"].as_f64());
+    losses.map(|loss| loss.context("no loss")).collect()
 }
 
 /// Our run, which writes into `dump` what the peer reads.

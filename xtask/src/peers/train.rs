@@ -41,13 +41,20 @@ pub(super) enum Work {
 /// # Errors
 /// A run fails, or losses differ by more than the tolerance.
 #[expect(clippy::print_stdout, reason = "the table is the result")]
-pub(super) fn run(dump: &Path, work: &Work, steps: usize, rounds: usize) -> anyhow::Result<()> {
+pub(super) fn run(
+    dump: &Path,
+    work: &Work,
+    steps: usize,
+    rounds: usize,
+    precision: Option<&str>,
+) -> anyhow::Result<()> {
     let python = python::with_torch()?;
     let ours = ["f32", "bf16"].map(|precision| format!("ontogeny {precision}"));
     let theirs = MODES.map(|mode| format!("pytorch {mode}"));
     let mut engines: Vec<Engine> = ours
         .into_iter()
         .chain(theirs)
+        .filter(|name| precision.is_none_or(|precision| name.ends_with(precision)))
         .map(|name| Engine {
             name,
             ..Engine::default()
@@ -241,7 +248,7 @@ fn modern(
     Ok(())
 }
 
-fn numbers(list: &Value) -> anyhow::Result<Vec<f64>> {
+pub(super) fn numbers(list: &Value) -> anyhow::Result<Vec<f64>> {
     let list = list.as_array().context("no list of numbers")?;
     list.iter()
         .map(|value| value.as_f64().context("no number"))
