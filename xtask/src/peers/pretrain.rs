@@ -12,6 +12,8 @@ use crate::steps::cargo;
 
 /// The largest difference in validation bits per byte that two runs of the same work may have.
 const TOLERANCE: f64 = 0.02;
+/// What counts as the same loss of a step.
+const CLOSE: f64 = 1e-4;
 /// Steps whose mean loss is told.
 const LAST: usize = 50;
 
@@ -52,14 +54,20 @@ pub(crate) fn run(
     );
     let (ours, theirs) = (curve(&ours)?, numbers(&theirs["losses"])?);
     if ours.len() == theirs.len() {
-        let largest = ours.iter().zip(&theirs).map(|(a, b)| (a - b).abs());
+        let apart: Vec<f64> = ours
+            .iter()
+            .zip(&theirs)
+            .map(|(a, b)| (a - b).abs())
+            .collect();
+        let close = apart.iter().take_while(|apart| **apart <= CLOSE).count();
         let last = |losses: &[f64]| {
             let last = &losses[losses.len().saturating_sub(LAST)..];
             last.iter().sum::<f64>() / last.len() as f64
         };
         println!(
-            "loss by step: largest difference {:.1e}; mean of the last {LAST} steps {:.5} and {:.5}",
-            largest.fold(0.0, f64::max),
+            "loss by step: the first {close} within {CLOSE:e}, largest difference {:.1e}; mean of the last {LAST} \
+             steps {:.5} and {:.5}",
+            apart.iter().copied().fold(0.0, f64::max),
             last(&ours),
             last(&theirs)
         );
