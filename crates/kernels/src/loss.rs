@@ -14,6 +14,11 @@ fn rows_by_chunk(vocab: usize) -> usize {
     (LOGITS / vocab).clamp(64, 1024)
 }
 
+/// Logits that are in memory at a time.
+pub fn logits_held(vocab: usize) -> usize {
+    rows_by_chunk(vocab) * vocab
+}
+
 fn check(operation: &str, hidden: &[f32], weight: &[f32], targets: &[u32]) -> (usize, usize) {
     let rows = targets.len();
     assert!(

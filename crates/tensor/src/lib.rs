@@ -38,7 +38,7 @@ pub use embedding::embedding;
 pub use flex::{from_vec, to_vec};
 pub use gelu::gelu;
 pub use kernels::gemm::{Precision, peak as peak_flops_per_second};
-pub use kernels::loss::log_softmax_row;
+pub use kernels::loss::{log_softmax_row, logits_held};
 pub use kernels::pool::{set_threads, threads};
 pub use kv_slots::{KvSlots, SlotRow};
 pub use layer_norm::layer_norm;

@@ -95,11 +95,10 @@ impl Memory {
     fn of(model: &decoder::Config, rows: u64, recompute: bool) -> Self {
         let q = (model.num_attention_heads * model.head_dim) as u64;
         let kv = (model.num_key_value_heads * model.head_dim) as u64;
-        let [hidden, ffn, blocks, vocab] = [
+        let [hidden, ffn, blocks] = [
             model.hidden_size,
             model.intermediate_size,
             model.num_hidden_layers,
-            model.vocab_size,
         ]
         .map(|n| n as u64);
         // Of each token: inputs of both norms and of the products behind them; queries, keys, values and what attention
@@ -111,7 +110,7 @@ impl Memory {
             blocks * block
         };
         let passing = 4 * hidden + 3 * ffn;
-        let logits = (LOGITS / vocab).clamp(64, 1024) * vocab;
+        let logits = tensor::logits_held(model.vocab_size) as u64;
         let model_bytes = 4 * model.parameters() as u64;
         Self {
             weights: model_bytes,
@@ -135,9 +134,6 @@ impl Memory {
             + self.process
     }
 }
-
-/// Logits that the loss holds at a time.
-const LOGITS: u64 = 4 << 20;
 
 /// Measures training steps and forward passes of a model for about `seconds`, on rows packed with sequences of
 /// `sequence` tokens: attention costs more where they are long.
