@@ -1,5 +1,5 @@
 //! Prints the time of attention, forward and backward, in the shapes of training and of decoding, and of the other
-//! operations of a training step.
+//! operations of a training step. With any argument, attention in the first of these shapes only, for a profiler.
 
 #![expect(clippy::print_stdout, reason = "an example that prints")]
 
@@ -11,7 +11,7 @@ fn best_ms(mut f: impl FnMut()) -> f64 {
     let mut best = f64::INFINITY;
     let begin = Instant::now();
     let mut runs = 0;
-    while runs < 5 || begin.elapsed().as_secs_f64() < 0.2 {
+    while runs < 5 || begin.elapsed().as_secs_f64() < 0.5 {
         let start = Instant::now();
         f();
         best = best.min(start.elapsed().as_secs_f64() * 1e3);
@@ -32,6 +32,8 @@ fn main() {
         kernels::isa::isa(),
         kernels::pool::threads()
     );
+    let first_only = std::env::args().len() > 1;
+    let shapes = if first_only { 1 } else { usize::MAX };
     for (batch, q_len, k_len, heads, kv_heads, head_dim) in [
         (16, 256, 256, 6, 6, 64),
         (16, 256, 256, 12, 12, 32),
@@ -39,7 +41,10 @@ fn main() {
         (1, 2048, 2048, 9, 3, 64),
         (1, 1, 2048, 9, 3, 64),
         (16, 1, 1024, 9, 3, 64),
-    ] {
+    ]
+    .into_iter()
+    .take(shapes)
+    {
         let shape = AttentionShape {
             batch,
             q_len,
@@ -73,7 +78,9 @@ fn main() {
             5.0 * pairs / backward
         );
     }
-    others();
+    if !first_only {
+        others();
+    }
 }
 
 fn others() {

@@ -13,12 +13,14 @@ pub use paged::{KvPages, PAGE, attention_paged};
 
 use crate::gemm::engine::Engine;
 use crate::gemm::pack::Panel;
-use crate::lanes::LANES;
+use crate::lanes::{LANES, Lanes, Portable};
 
 /// Keys side by side in a packed panel.
 const PANEL: usize = 32;
 /// Query rows handled together.
 const ROWS: usize = 12;
+/// How many rows ahead are asked for where rows of a head are gathered.
+const ROWS_AHEAD: usize = 16;
 
 /// The shape of an attention call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -254,19 +256,21 @@ fn pack(rows: &[f32], row: usize, lanes: usize, head_dim: usize, width: usize, o
     Engine::choose(crate::gemm::Precision::F32).pack_b(panel, out);
 }
 
-/// Packs keys (or values) `from..to` of one head, from `head` on, into panels `[head_dim][PANEL]`; `from` is a multiple
-/// of [`PANEL`].
-fn pack_keys(shape: &AttentionShape, head: &[f32], from: usize, to: usize, out: &mut [f32]) {
-    let size = shape.head_dim * PANEL;
-    for (key, out) in (from..to).step_by(PANEL).zip(out.chunks_exact_mut(size)) {
-        let lanes = PANEL.min(to - key);
-        pack(
-            &head[key * shape.k_row()..],
-            shape.k_row(),
-            lanes,
-            shape.head_dim,
-            PANEL,
-            out,
-        );
+/// Packs each `width` rows of `head_dim` values, the last of them fewer perhaps, as `[head_dim][width]`.
+fn pack_rows(x: &[f32], head_dim: usize, width: usize, out: &mut [f32]) {
+    let size = width * head_dim;
+    for (x, out) in x.chunks(size).zip(out.chunks_exact_mut(size)) {
+        pack(x, head_dim, x.len() / head_dim, head_dim, width, out);
+    }
+}
+
+/// Rows of `head_dim` values, `row` apart, side by side.
+fn gather(from: &[f32], row: usize, head_dim: usize, out: &mut [f32]) {
+    for (from, out) in from.chunks(row).zip(out.chunks_exact_mut(head_dim)) {
+        // No prefetcher of the processor sees a pattern in such rows.
+        for line in (0..head_dim).step_by(LANES) {
+            Portable::prefetch::<false>(from.as_ptr().wrapping_add(ROWS_AHEAD * row + line));
+        }
+        out.copy_from_slice(&from[..head_dim]);
     }
 }

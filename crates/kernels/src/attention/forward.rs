@@ -1,15 +1,17 @@
 //! The forward pass: blocks of query rows that share most of their keys.
 
 use super::paged::KvPages;
-use super::{AttentionShape, PANEL, ROWS, pack, pack_keys};
+use super::{AttentionShape, PANEL, ROWS, gather, pack, pack_rows};
 use crate::gemm::tile::{Into, Product, Walk};
 use crate::lanes::{LANES, dispatch};
 use crate::math::exp;
-use crate::pool::{Disjoint, parallel_chunks_mut, parallel_for};
+use crate::pool::{Disjoint, parallel_chunks_mut, parallel_for, threads};
 use crate::scratch::scratch;
 
 /// Query rows given to one task.
 pub(super) const ROWS_BY_TASK: usize = 20 * ROWS;
+/// With so many heads of keys for each thread, a task takes a whole one, whose copy stays in its second-level cache.
+const HEADS_BY_THREAD: usize = 4;
 /// Rows whose ranges begin further apart than this are not handled together.
 const NEAR: usize = 16;
 
@@ -104,31 +106,29 @@ pub(super) fn run(
         lse.fill(f32::NEG_INFINITY);
         return;
     }
+    // Keys and values of one head, copied together: panels of all keys, then the values as rows.
     let panels = k_len.div_ceil(PANEL) * PANEL * head_dim;
-    let mut packed = scratch(batch * kv_heads * panels);
-    parallel_chunks_mut(&mut packed, panels, |task, out| {
-        let (b, head) = (task / kv_heads, task % kv_heads);
+    let held = panels + k_len * head_dim;
+    let copy = |head: usize, held: &mut [f32]| {
+        let (b, head) = (head / kv_heads, head % kv_heads);
         let at = (b * k_len * kv_heads + head) * head_dim;
-        pack_keys(shape, &k[at..], 0, k_len, out);
-    });
-    let (packed, out, lse) = (&*packed, Disjoint::new(out), Disjoint::new(lse));
-    let parts = q_len.div_ceil(ROWS_BY_TASK);
-    parallel_for(batch * heads * parts, |task| {
-        let (pair, part) = (task / parts, task % parts);
-        let (b, head) = (pair / heads, pair % heads);
-        let kv_head = head / shape.group();
-        let kv_at = (b * k_len * kv_heads + kv_head) * head_dim;
-        let first_row = part * ROWS_BY_TASK;
-        let rows = ROWS_BY_TASK.min(q_len - first_row);
+        let (keys, values) = held.split_at_mut(panels);
+        gather(&k[at..], shape.k_row(), head_dim, values);
+        pack_rows(values, head_dim, PANEL, keys);
+        gather(&v[at..], shape.k_row(), head_dim, values);
+    };
+    let (out, lse) = (Disjoint::new(out), Disjoint::new(lse));
+    let rows_of_head = |b: usize, head: usize, first_row: usize, rows: usize, held: &[f32]| {
+        let rows = rows.min(q_len - first_row);
         let q_at = ((b * q_len + first_row) * heads + head) * head_dim;
-        let head = Head {
+        let head_of_keys = Head {
             head_dim,
             q: &q[q_at..],
             q_row: shape.q_row(),
             held: Held::Dense {
-                panels: &packed[(b * kv_heads + kv_head) * panels..][..panels],
-                values: &v[kv_at..],
-                row: shape.k_row(),
+                panels: &held[..panels],
+                values: &held[panels..],
+                row: head_dim,
             },
             k_len,
             ranges: &ranges[b * q_len + first_row..][..rows],
@@ -136,8 +136,31 @@ pub(super) fn run(
             // Tasks write different rows or different heads of them.
             out: out.as_mut_ptr().wrapping_add(q_at),
         };
+        let lse_at = (b * heads + head) * q_len + first_row;
         // SAFETY: each task has its own part.
-        head_rows(&head, unsafe { lse.slice(pair * q_len + first_row, rows) });
+        head_rows(&head_of_keys, unsafe { lse.slice(lse_at, rows) });
+    };
+    let group = shape.group();
+    if batch * kv_heads >= HEADS_BY_THREAD * threads() {
+        parallel_for(batch * kv_heads, |task| {
+            let mut held = scratch(held);
+            copy(task, &mut held);
+            let (b, kv_head) = (task / kv_heads, task % kv_heads);
+            for head in kv_head * group..(kv_head + 1) * group {
+                rows_of_head(b, head, 0, q_len, &held);
+            }
+        });
+        return;
+    }
+    let mut all = scratch(batch * kv_heads * held);
+    parallel_chunks_mut(&mut all, held, copy);
+    let all = &*all;
+    let parts = q_len.div_ceil(ROWS_BY_TASK);
+    parallel_for(batch * heads * parts, |task| {
+        let (pair, part) = (task / parts, task % parts);
+        let (b, head) = (pair / heads, pair % heads);
+        let held = &all[(b * kv_heads + head / group) * held..][..held];
+        rows_of_head(b, head, part * ROWS_BY_TASK, ROWS_BY_TASK, held);
     });
 }
 

@@ -271,7 +271,13 @@ macro_rules! product {
                         // SAFETY: the caller's promise, narrowed to these columns.
                         unsafe {
                             if groups - group >= $groups {
-                                tile_rows::<Single<$lanes>, $max, $groups>(rows, words, a, b, c, c_row, into);
+                                if a.row == 1 {
+                                    // With a constant distance the addresses cost no registers.
+                                    let a = Walk { row: 1, ..a };
+                                    tile_rows::<Single<$lanes>, $max, $groups>(rows, words, a, b, c, c_row, into);
+                                } else {
+                                    tile_rows::<Single<$lanes>, $max, $groups>(rows, words, a, b, c, c_row, into);
+                                }
                                 group += $groups;
                             } else {
                                 tile_rows::<Single<$lanes>, $max, 1>(rows, words, a, b, c, c_row, into);
