@@ -10,6 +10,7 @@
 )]
 
 pub mod activation;
+pub mod add;
 pub mod attention;
 pub mod columns;
 pub mod embedding;

@@ -9,7 +9,8 @@ use artifact::Seed;
 use serde::{Deserialize, Serialize};
 use tensor::lm_loss::Targets;
 use tensor::{
-    Device, Int, Module, Param, Precision, Tensor, attention, burn, lm_loss, rms_norm, rope,
+    Device, Int, Module, Param, Precision, Tensor, add, attention, burn, fork, lm_loss, rms_norm,
+    rope,
 };
 
 use crate::{InitialWeights, KvCache, Matrix, Rows, Values, initial};
@@ -541,7 +542,8 @@ impl Block {
         );
         let scale = (head_dim as f32).sqrt().recip();
 
-        let h = rms_norm(x.clone(), self.input_layernorm.val(), config.rms_norm_eps); // [batch, seq, hidden]
+        let [x, h] = fork(x); // [batch, seq, hidden]
+        let h = rms_norm(h, self.input_layernorm.val(), config.rms_norm_eps); // [batch, seq, hidden]
         let [q, k, v] =
             Matrix::forward_each([&self.q_proj, &self.k_proj, &self.v_proj], h, precision);
         let q = q.reshape([batch, seq, heads, head_dim]); // [batch, seq, heads, head_dim]
@@ -554,14 +556,11 @@ impl Block {
             None => attention(q, k, v, &rows.ranges, scale),
         }; // [batch, seq, heads, head_dim]
         let attended = attended.reshape([batch, seq, heads * head_dim]); // [batch, seq, heads · head_dim]
-        let x = x + self.o_proj.forward(attended, precision); // [batch, seq, hidden]
+        let x = add(x, self.o_proj.forward(attended, precision)); // [batch, seq, hidden]
 
-        let h = rms_norm(
-            x.clone(),
-            self.post_attention_layernorm.val(),
-            config.rms_norm_eps,
-        ); // [batch, seq, hidden]
+        let [x, h] = fork(x); // [batch, seq, hidden]
+        let h = rms_norm(h, self.post_attention_layernorm.val(), config.rms_norm_eps); // [batch, seq, hidden]
         let [gate, up] = Matrix::forward_each([&self.gate_proj, &self.up_proj], h, precision); // [batch, seq, ffn]
-        x + self.down_proj.forward_swiglu(gate, up, precision) // [batch, seq, hidden]
+        add(x, self.down_proj.forward_swiglu(gate, up, precision)) // [batch, seq, hidden]
     }
 }

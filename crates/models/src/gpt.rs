@@ -9,8 +9,8 @@ use artifact::Seed;
 use serde::{Deserialize, Serialize};
 use tensor::lm_loss::Targets;
 use tensor::{
-    Device, Int, Module, Param, Precision, Tensor, TensorData, affine, attention, burn, embedding,
-    gelu_affine, layer_norm, lm_loss,
+    Device, Int, Module, Param, Precision, Tensor, TensorData, add, affine, attention, burn,
+    embedding, fork, gelu_affine, layer_norm, lm_loss,
 };
 
 use crate::{Rows, initial};
@@ -275,7 +275,8 @@ impl Gpt {
         let positions: Vec<i32> = rows.positions.iter().map(|&p| p as i32).collect();
         let positions = TensorData::new(positions, [batch, seq]);
         let positions = Tensor::from_data(positions, &tokens.device()); // [batch, seq]
-        embedding(self.wte.val(), tokens) + embedding(self.wpe.val(), positions) // [batch, seq, hidden]
+        let positions = embedding(self.wpe.val(), positions); // [batch, seq, hidden]
+        add(embedding(self.wte.val(), tokens), positions) // [batch, seq, hidden]
     }
 
     pub(crate) fn block(&self, index: usize, x: Tensor<3>, rows: &Rows) -> Tensor<3> {
@@ -316,17 +317,20 @@ impl Block {
         let scale = (head_dim as f32).sqrt().recip();
         let split = |x: Tensor<3>| x.reshape([batch, seq, heads, head_dim]);
 
-        let h = self.ln_1.forward(x.clone(), config.layer_norm_epsilon); // [batch, seq, hidden]
-        let q = split(self.query.forward(h.clone(), precision)); // [batch, seq, heads, head_dim]
-        let k = split(self.key.forward(h.clone(), precision)); // [batch, seq, heads, head_dim]
-        let v = split(self.value.forward(h, precision)); // [batch, seq, heads, head_dim]
+        let [x, h] = fork(x); // [batch, seq, hidden]
+        let h = self.ln_1.forward(h, config.layer_norm_epsilon); // [batch, seq, hidden]
+        let [to_q, to_k, to_v] = fork(h); // [batch, seq, hidden]
+        let q = split(self.query.forward(to_q, precision)); // [batch, seq, heads, head_dim]
+        let k = split(self.key.forward(to_k, precision)); // [batch, seq, heads, head_dim]
+        let v = split(self.value.forward(to_v, precision)); // [batch, seq, heads, head_dim]
         let attended = attention(q, k, v, &rows.ranges, scale); // [batch, seq, heads, head_dim]
         let attended = attended.reshape([batch, seq, hidden]); // [batch, seq, hidden]
-        let x = x + self.c_proj.forward(attended, precision); // [batch, seq, hidden]
+        let x = add(x, self.c_proj.forward(attended, precision)); // [batch, seq, hidden]
 
-        let h = self.ln_2.forward(x.clone(), config.layer_norm_epsilon); // [batch, seq, hidden]
+        let [x, h] = fork(x); // [batch, seq, hidden]
+        let h = self.ln_2.forward(h, config.layer_norm_epsilon); // [batch, seq, hidden]
         let h = self.c_fc.forward(h, precision); // [batch, seq, ffn]
         let Affine { weight, bias } = &self.mlp_proj;
-        x + gelu_affine(h, weight.val(), bias.val(), precision) // [batch, seq, hidden]
+        add(x, gelu_affine(h, weight.val(), bias.val(), precision)) // [batch, seq, hidden]
     }
 }

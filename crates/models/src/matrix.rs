@@ -1,8 +1,8 @@
 //! A weight matrix as models hold it: in f32 to be trained, or of few bits to be run.
 
 use tensor::{
-    Device, Int, Module, Param, Precision, Quantised, Tensor, burn, embedding, linear, swiglu,
-    swiglu_linear,
+    Device, Int, Module, Param, Precision, Quantised, Tensor, burn, embedding, fork, linear,
+    swiglu, swiglu_linear,
 };
 
 /// The values of one tensor, on their way into a model.
@@ -93,7 +93,11 @@ impl Matrix {
         if packed.iter().all(Option::is_some) {
             return Quantised::linear_each(packed.map(|weight| weight.expect("just seen")), x);
         }
-        matrices.map(|matrix| matrix.forward(x.clone(), precision))
+        let mut uses = fork::<D, N>(x).into_iter();
+        matrices.map(|matrix| {
+            let x = uses.next().expect("one for each matrix");
+            matrix.forward(x, precision)
+        })
     }
 
     /// A row for every token id. Shapes: `ids` `[batch, seq]`, result `[batch, seq, in_features]`.

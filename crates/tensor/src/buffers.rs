@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::sync::{LazyLock, Mutex, PoisonError};
 
-use burn::backend::flex::FlexTensor;
+use burn::backend::flex::{FlexTensor, Layout};
 use burn::tensor::DType;
 
 /// Smaller buffers come from the allocator fast enough.
@@ -76,16 +76,27 @@ pub(crate) fn take(length: usize) -> Vec<f32> {
 
 /// Keeps a tensor's buffer for the next one of its size, when nobody else holds it.
 pub(crate) fn give(tensor: FlexTensor) {
-    let elements = tensor.layout().num_elements();
-    let whole = tensor.is_contiguous() && tensor.bytes().len() == 4 * elements;
-    if elements < SMALLEST || !whole || tensor.dtype() != DType::F32 || !tensor.is_unique() {
+    if tensor.layout().num_elements() < SMALLEST {
         return;
     }
-    let (bytes, _, _) = tensor.into_data().into_parts();
-    if let Ok(buffer) = bytes.try_into_vec::<f32>() {
+    if let Ok(buffer) = owned(tensor) {
         let mut buffers = BUFFERS.lock().unwrap_or_else(PoisonError::into_inner);
         buffers.give(buffer);
     }
+}
+
+/// A tensor's buffer in row-major order, when nobody else holds it; else the tensor.
+pub(crate) fn owned(tensor: FlexTensor) -> Result<Vec<f32>, FlexTensor> {
+    let elements = tensor.layout().num_elements();
+    let whole = tensor.is_contiguous() && tensor.bytes().len() == 4 * elements;
+    if !whole || tensor.dtype() != DType::F32 || !tensor.is_unique() {
+        return Err(tensor);
+    }
+    let shape = tensor.layout().shape().clone();
+    let (bytes, _, _) = tensor.into_data().into_parts();
+    bytes
+        .try_into_vec::<f32>()
+        .map_err(|bytes| FlexTensor::new(bytes, Layout::contiguous(shape), DType::F32))
 }
 
 /// Keeps the buffers of several tensors.

@@ -12,10 +12,12 @@ mod testing;
 
 pub mod activated;
 pub mod adamw;
+pub mod add;
 pub mod affine;
 pub mod attention;
 pub mod device;
 pub mod embedding;
+pub mod fork;
 pub mod gelu;
 pub mod kv_slots;
 pub mod layer_norm;
@@ -29,6 +31,7 @@ pub mod swiglu;
 
 pub use activated::{gelu_affine, swiglu_linear};
 pub use adamw::{AdamW, adamw, sum_of_squares};
+pub use add::add;
 pub use affine::affine;
 pub use attention::{KeyRanges, attention};
 pub use burn;
@@ -36,6 +39,7 @@ pub use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 pub use burn::tensor::{Device, Gradients, Int, Shape, Tensor, TensorData};
 pub use embedding::embedding;
 pub use flex::{from_vec, to_vec};
+pub use fork::fork;
 pub use gelu::gelu;
 pub use kernels::gemm::{Precision, peak as peak_flops_per_second};
 pub use kernels::loss::{log_softmax_row, logits_held};

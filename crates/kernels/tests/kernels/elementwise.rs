@@ -95,6 +95,16 @@ proptest! {
     }
 
     #[test]
+    fn sums(n in 0_usize..40_000, seed: u64) {
+        let [a, b, c] = [0, 1, 2].map(|i| values(n, seed ^ i));
+        let mut sum = vec![0.0; n];
+        kernels::add::add(&a, &b, &mut sum);
+        prop_assert!((0..n).all(|i| sum[i] == a[i] + b[i]));
+        kernels::add::add_all(&mut sum, &[&c, &a]);
+        prop_assert!((0..n).all(|i| sum[i] == a[i] + b[i] + c[i] + a[i]));
+    }
+
+    #[test]
     fn rotation_and_its_inverse(rows in 1_usize..6, heads in 1_usize..4, half in 1_usize..40, seed: u64) {
         let head_dim = 2 * half;
         let x = values(rows * heads * head_dim, seed);
