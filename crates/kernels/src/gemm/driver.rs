@@ -12,6 +12,8 @@ const FEW_ROWS: usize = 48;
 /// Rows and columns of C covered by one round of packing, which bounds the working memory.
 const ROUND_ROWS: usize = 12 * 1024;
 const ROUND_COLS: usize = 16 * 1024;
+/// Words of the smaller operand that are packed at a time, to stay in the cache that cores share.
+const PACKED: usize = 1024 * 1024;
 /// Words packed by one task.
 const PACKED_BY_TASK: usize = 16 * 1024;
 /// Words of the larger operand that a task packs for itself, to stay in its second-level cache.
@@ -127,109 +129,143 @@ impl Product<'_> {
         });
     }
 
-    /// Packs both operands a block of k at a time, then shares out blocks of C.
+    /// Packs the smaller operand, as many blocks of k at a time as caches hold, then shares out blocks of C.
     fn packed(&self, c: &mut [f32]) {
         let c = Disjoint::new(c);
+        let blocks: Vec<_> = self.k_blocks().collect();
+        let words = self.engine.words(self.engine.k_block(self.k));
         for row in (0..self.m).step_by(ROUND_ROWS) {
             for col in (0..self.n).step_by(ROUND_COLS) {
-                let rows = ROUND_ROWS.min(self.m - row);
-                let cols = ROUND_COLS.min(self.n - col);
-                for (k0, k) in self.k_blocks() {
-                    self.round(
-                        &c,
-                        Span {
-                            first: row,
-                            len: rows,
-                        },
-                        Span {
-                            first: col,
-                            len: cols,
-                        },
-                        k0,
-                        k,
-                    );
+                let rows = Span {
+                    first: row,
+                    len: ROUND_ROWS.min(self.m - row),
+                };
+                let cols = Span {
+                    first: col,
+                    len: ROUND_COLS.min(self.n - col),
+                };
+                let held = PACKED / (rows.len.min(cols.len) * words);
+                for blocks in blocks.chunks(held.max(1)) {
+                    self.round(&c, rows, cols, blocks);
                 }
             }
         }
     }
 
-    /// One block of k: the smaller operand is packed first, by all; then each task packs a share of the larger, which
-    /// stays in its second-level cache, and multiplies.
-    fn round(&self, c: &Disjoint<'_, f32>, rows: Span, cols: Span, k0: usize, k: usize) {
+    /// Some blocks of k: the smaller operand is packed first, by all; then each task takes a share of the larger and,
+    /// block by block, packs it, so that it stays in its second-level cache as C does, and multiplies.
+    fn round(&self, c: &Disjoint<'_, f32>, rows: Span, cols: Span, blocks: &[(usize, usize)]) {
         let engine = self.engine;
-        let (height, width) = (engine.panel_rows(), engine.panel_cols());
-        let words = engine.words(k);
-        let pack_a = |first: usize, out: &mut [f32]| {
-            for (panel, out) in out.chunks_exact_mut(words * height).enumerate() {
-                engine.pack_a(
-                    self.panel_of_a(rows.first + (first + panel) * height, k0, k),
-                    out,
-                );
+        let a = Side {
+            engine,
+            width: engine.panel_rows(),
+            len: rows.len,
+            pack: &|lane, k0, k, out: &mut [f32]| {
+                engine.pack_a(self.panel_of_a(rows.first + lane, k0, k), out);
+            },
+        };
+        let b = Side {
+            engine,
+            width: engine.panel_cols(),
+            len: cols.len,
+            pack: &|lane, k0, k, out: &mut [f32]| {
+                engine.pack_b(self.panel_of_b(cols.first + lane, k0, k), out);
+            },
+        };
+        let down = rows.len >= cols.len;
+        let (all, shared) = if down { (b, a) } else { (a, b) };
+        let packed = all.packed_by_all(blocks);
+        let size = all.panels() * all.width * engine.words(blocks[0].1);
+        let most = SHARE / (engine.words(blocks[0].1) * shared.width);
+        let share = share(shared.panels(), most);
+        parallel_for(shared.panels().div_ceil(share), |task| {
+            let panels = task * share..shared.panels().min((task + 1) * share);
+            let first = panels.start * shared.width;
+            for (&(k0, k), all_packed) in blocks.iter().zip(packed.chunks(size)) {
+                let words = engine.words(k);
+                let mut share = scratch(panels.len() * words * shared.width);
+                shared.pack(panels.start, (k0, k), &mut share);
+                let all_packed = &all_packed[..all.panels() * words * all.width];
+                let (row, col) = if down { (first, 0) } else { (0, first) };
+                let (a, b): (&[f32], &[f32]) = if down {
+                    (&share, all_packed)
+                } else {
+                    (all_packed, &share)
+                };
+                engine.block(&Block {
+                    words,
+                    a,
+                    b,
+                    // The blocks of different tasks do not overlap.
+                    c: c.as_mut_ptr()
+                        .wrapping_add((rows.first + row) * self.n + cols.first + col),
+                    c_row: self.n,
+                    rows: (rows.len - row).min(a.len() / words),
+                    cols: (cols.len - col).min(b.len() / words),
+                    add: self.accumulate || k0 > 0,
+                    bias: self.bias_from(cols.first + col, k0 + k),
+                });
             }
-        };
-        let pack_b = |first: usize, out: &mut [f32]| {
-            for (panel, out) in out.chunks_exact_mut(words * width).enumerate() {
-                engine.pack_b(
-                    self.panel_of_b(cols.first + (first + panel) * width, k0, k),
-                    out,
-                );
-            }
-        };
-        let block = |i: usize, a: &[f32], j: usize, b: &[f32]| {
-            let (row, col) = (rows.first + i * height, cols.first + j * width);
-            engine.block(&Block {
-                words,
-                a,
-                b,
-                // The blocks of different tasks do not overlap.
-                c: c.as_mut_ptr().wrapping_add(row * self.n + col),
-                c_row: self.n,
-                rows: (rows.first + rows.len - row).min(a.len() / words),
-                cols: (cols.first + cols.len - col).min(b.len() / words),
-                add: self.accumulate || k0 > 0,
-                bias: self.bias_from(col, k0 + k),
-            });
-        };
-        let (down, across) = (rows.len.div_ceil(height), cols.len.div_ceil(width));
-        if rows.len >= cols.len {
-            let b = packed_by_all(across, words * width, &pack_b);
-            let share = share(down, SHARE / (words * height));
-            parallel_for(down.div_ceil(share), |task| {
-                let first = task * share;
-                let mut a = scratch(share.min(down - first) * words * height);
-                pack_a(first, &mut a);
-                block(first, &a, 0, &b);
-            });
-        } else {
-            let a = packed_by_all(down, words * height, &pack_a);
-            let share = share(across, SHARE / (words * width));
-            parallel_for(across.div_ceil(share), |task| {
-                let first = task * share;
-                let mut b = scratch(share.min(across - first) * words * width);
-                pack_b(first, &mut b);
-                block(0, &a, first, &b);
-            });
+        });
+    }
+}
+
+type Pack = dyn Fn(usize, usize, usize, &mut [f32]) + Sync;
+
+/// One operand of a round.
+#[derive(Clone, Copy)]
+struct Side<'a> {
+    engine: Engine,
+    /// Lanes of a panel.
+    width: usize,
+    /// Lanes in all.
+    len: usize,
+    /// Packs the panel from this lane on: (lane, first k, number of k, panel).
+    pack: &'a Pack,
+}
+
+impl Side<'_> {
+    fn panels(&self) -> usize {
+        self.len.div_ceil(self.width)
+    }
+
+    /// Packs as many panels, from `first` on, as `out` holds.
+    fn pack(&self, first: usize, (k0, k): (usize, usize), out: &mut [f32]) {
+        let size = self.engine.words(k) * self.width;
+        for (panel, out) in (first..).zip(out.chunks_exact_mut(size)) {
+            (self.pack)(panel * self.width, k0, k, out);
         }
+    }
+
+    /// Every panel of every block, in parallel. Blocks lie as far apart as the first, which is the longest, is long.
+    fn packed_by_all(&self, blocks: &[(usize, usize)]) -> Scratch {
+        let size = self.panels() * self.width * self.engine.words(blocks[0].1);
+        let by_task = (PACKED_BY_TASK * self.panels() / size).max(1);
+        let mut packed = scratch(blocks.len() * size);
+        let mut tasks = Vec::new();
+        for (&(k0, k), block) in blocks.iter().zip(packed.chunks_mut(size)) {
+            let panel = self.width * self.engine.words(k);
+            let parts = block[..self.panels() * panel].chunks_mut(by_task * panel);
+            tasks.extend(
+                (0..)
+                    .step_by(by_task)
+                    .zip(parts)
+                    .map(|(first, part)| (first, (k0, k), part)),
+            );
+        }
+        parallel_chunks_mut(&mut tasks, 1, |_, tasks| {
+            for (first, block, part) in tasks {
+                self.pack(*first, *block, part);
+            }
+        });
+        drop(tasks);
+        packed
     }
 }
 
 /// How many of `panels` a task takes: at most `most`, and few enough that all threads have several tasks.
 fn share(panels: usize, most: usize) -> usize {
     (panels / (6 * threads())).clamp(1, most.max(1))
-}
-
-/// `panels` panels of `size` words, packed in parallel.
-fn packed_by_all(
-    panels: usize,
-    size: usize,
-    pack: &(impl Fn(usize, &mut [f32]) + Sync),
-) -> Scratch {
-    let mut packed = scratch(panels * size);
-    let by_task = (PACKED_BY_TASK / size).max(1);
-    parallel_chunks_mut(&mut packed, by_task * size, |task, out| {
-        pack(task * by_task, out);
-    });
-    packed
 }
 
 /// A stretch of rows or columns.
