@@ -195,6 +195,8 @@ pub(super) fn llama() -> anyhow::Result<Llama> {
                 &ninja,
                 "-DCMAKE_BUILD_TYPE=Release",
                 "-DGGML_NATIVE=ON",
+                "-DCMAKE_C_FLAGS=-w",
+                "-DCMAKE_CXX_FLAGS=-w",
             ])
             .args([
                 "-DLLAMA_CURL=OFF",

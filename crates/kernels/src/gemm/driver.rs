@@ -210,7 +210,7 @@ impl Product<'_> {
     }
 }
 
-type Pack = dyn Fn(usize, usize, usize, &mut [f32]) + Sync;
+type Pack<'a> = dyn Fn(usize, usize, usize, &mut [f32]) + Sync + 'a;
 
 /// One operand of a round.
 #[derive(Clone, Copy)]
@@ -221,7 +221,7 @@ struct Side<'a> {
     /// Lanes in all.
     len: usize,
     /// Packs the panel from this lane on: (lane, first k, number of k, panel).
-    pack: &'a Pack,
+    pack: &'a Pack<'a>,
 }
 
 impl Side<'_> {
