@@ -402,6 +402,7 @@ fn prompted(
 ) -> Result<Measured> {
     let settings = Prompting {
         shots,
+        chat: false,
         max_tokens: config.max_answer_tokens,
         seed: Seed(config.seed).derive("shots"),
         markers: &config.refusal_markers,

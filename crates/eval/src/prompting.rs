@@ -1,7 +1,8 @@
 //! Zero-, one- and few-shot prompting of a model that was never tuned: is the prompt enough?
 //!
 //! A base model knows no chat template, so questions are plain text, as in Brown et al., "Language models are few-shot
-//! learners" (2020): solved examples from the training split, then the question, and the model goes on.
+//! learners" (2020): solved examples from the training split, then the question, and the model goes on. A model that
+//! knows one gets the examples as earlier turns of the conversation.
 
 use std::fmt::Write as _;
 
@@ -9,7 +10,7 @@ use artifact::{Progress, Seed};
 use infer::Engine;
 use rand::RngExt;
 use serde::{Deserialize, Serialize};
-use tokenizer::Tokenizer;
+use tokenizer::{Message, Tokenizer};
 
 use crate::answers::{Judged, Speed, complete, judge};
 use crate::error::Result;
@@ -48,11 +49,12 @@ pub fn prompt(
     let mut prompts = Vec::with_capacity(questions.len());
     for (i, question) in questions.iter().enumerate() {
         let drawn = draw(solved, settings.shots, settings.seed.derive(&i.to_string()));
-        let (tokens, fitted) = fit(engine.tokenizer(), &drawn, question, room)?;
+        let (tokens, fitted) = fit(engine.tokenizer(), &drawn, question, room, settings.chat)?;
         used += fitted;
         prompts.push(tokens);
     }
-    let (answers, speed) = complete(engine, prompts, &STOP, settings.max_tokens, progress)?;
+    let stop: &[&str] = if settings.chat { &[] } else { &STOP };
+    let (answers, speed) = complete(engine, prompts, stop, settings.max_tokens, progress)?;
     let judged = judge(questions, &answers, settings.markers);
     let mean_shots = if questions.is_empty() {
         0.0
@@ -74,6 +76,8 @@ pub fn prompt(
 pub struct Prompting<'a> {
     /// Solved examples before each question.
     pub shots: usize,
+    /// Whether examples and question are turns of a conversation, in the chat template.
+    pub chat: bool,
     /// Tokens an answer may have.
     pub max_tokens: usize,
     /// Seed of the draw of examples.
@@ -101,10 +105,16 @@ fn fit(
     drawn: &[&Question],
     question: &Question,
     room: usize,
+    chat: bool,
 ) -> Result<(Vec<u32>, usize)> {
     for shots in (0..=drawn.len()).rev() {
-        let mut tokens = vec![tokenizer.end_of_text()];
-        tokens.extend(tokenizer.encode(&render(&drawn[..shots], question))?);
+        let tokens = if chat {
+            tokenizer.encode_chat(&conversation(&drawn[..shots], question), true)?
+        } else {
+            let mut tokens = vec![tokenizer.end_of_text()];
+            tokens.extend(tokenizer.encode(&render(&drawn[..shots], question))?);
+            tokens
+        };
         if tokens.len() <= room || shots == 0 {
             return Ok((tokens, shots));
         }
@@ -125,6 +135,27 @@ pub fn render(solved: &[&Question], question: &Question) -> String {
     text
 }
 
+/// Solved examples as earlier turns behind the question's own system message, then the question.
+fn conversation(solved: &[&Question], question: &Question) -> Vec<Message> {
+    let (system, turns): (Vec<_>, Vec<_>) = question
+        .prompt
+        .iter()
+        .cloned()
+        .partition(|message| message.role == "system");
+    let examples = solved.iter().flat_map(|example| {
+        let asked = example
+            .prompt
+            .iter()
+            .filter(|message| message.role != "system");
+        let answer = Message {
+            role: "assistant".to_owned(),
+            content: example.reference.clone(),
+        };
+        asked.cloned().chain([answer])
+    });
+    system.into_iter().chain(examples).chain(turns).collect()
+}
+
 /// The turns of a conversation up to the open answer.
 fn turns(text: &mut String, question: &Question) {
     for message in &question.prompt {
@@ -140,7 +171,6 @@ fn turns(text: &mut String, question: &Question) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokenizer::Message;
 
     fn question(turns: &[(&str, &str)], reference: &str) -> Question {
         let message = |(role, content): &(&str, &str)| Message {
@@ -187,6 +217,24 @@ mod tests {
             render(&[], &asked),
             "Be brief.\n\nQuestion: A?\nAnswer: B.\nQuestion: C?\nAnswer:"
         );
+    }
+
+    #[test]
+    fn examples_are_earlier_turns_of_a_chat() {
+        let solved = question(&[("system", "Be long."), ("user", "How much?")], "12 euros");
+        let asked = question(&[("system", "Be brief."), ("user", "How deep?")], "30 m");
+        let turns = conversation(&[&solved], &asked);
+        let told: Vec<_> = turns
+            .iter()
+            .map(|turn| (turn.role.as_str(), turn.content.as_str()))
+            .collect();
+        let expected = [
+            ("system", "Be brief."),
+            ("user", "How much?"),
+            ("assistant", "12 euros"),
+            ("user", "How deep?"),
+        ];
+        assert_eq!(told, expected);
     }
 
     #[test]

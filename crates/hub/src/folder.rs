@@ -1,7 +1,7 @@
 //! A model's folder, read and written whole.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use models::Values;
 use models::decoder::{Config, Decoder};
@@ -9,8 +9,9 @@ use serde::{Deserialize, Serialize};
 use tensor::{Device, Precision};
 use tokenizer::Tokenizer;
 
-use crate::weights::{self, HostTensor, Weights};
-use crate::{Error, Result, gguf};
+use crate::checkpoint::Checkpoint;
+use crate::weights::{self, HostTensor};
+use crate::{Error, Result, gguf, names};
 
 /// `config.json`: the architecture in Hugging Face's fields, and how we compute products.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,9 +69,9 @@ pub struct LoadedModel {
 /// # Errors
 /// When it is missing, is no JSON, or its numbers do not fit each other.
 pub fn read_config(folder: &Path) -> Result<ModelConfig> {
-    if folder.is_file() {
+    if let Some(file) = gguf_of(folder) {
         return Ok(ModelConfig {
-            decoder: gguf::read_config(folder)?,
+            decoder: gguf::read_config(&file)?,
             precision: Products::F32,
         });
     }
@@ -87,32 +88,90 @@ pub fn read_config(folder: &Path) -> Result<ModelConfig> {
     Ok(config)
 }
 
+/// The GGUF file that is the model: the path itself, or the only one in a folder without a `config.json`.
+pub(crate) fn gguf_of(path: &Path) -> Option<PathBuf> {
+    if path.is_file() {
+        return Some(path.to_owned());
+    }
+    if path.join("config.json").is_file() {
+        return None;
+    }
+    let entries = fs::read_dir(path)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()));
+    let mut files = entries.filter(|path| path.extension().is_some_and(|ending| ending == "gguf"));
+    let first = files.next()?;
+    files.next().is_none().then_some(first)
+}
+
 /// Reads a model's folder, or a `.gguf` file, onto a device.
 ///
 /// # Errors
 /// Names the file, and in it the tensor or field, that is missing or does not fit.
 pub fn load(folder: &Path, id: &str, device: &Device) -> Result<LoadedModel> {
-    if folder.is_file() {
-        return gguf::load(folder, id, device);
+    if let Some(file) = gguf_of(folder) {
+        return gguf::load(&file, id, device);
     }
-    let config = read_config(folder)?;
     let tokenizer = Tokenizer::load(folder)?;
-    let path = folder.join("model.safetensors");
-    let weights = Weights::open(&path)?;
-    if tokenizer.vocab_size() > config.decoder.vocab_size {
-        let (tokens, rows) = (tokenizer.vocab_size(), config.decoder.vocab_size);
+    let decoder = load_decoder(folder, device)?;
+    let (tokens, rows) = (tokenizer.vocab_size(), decoder.config().vocab_size);
+    if tokens > rows {
         return Err(Error::weights(
-            &path,
+            &folder.join("config.json"),
             format!("the tokenizer has {tokens} tokens, the embedding table {rows} rows"),
         ));
     }
-    let source = |name: &str, shape: &[usize]| weights.get(name, shape).map(Values::from);
-    let decoder = Decoder::build(&config.decoder, config.precision.into(), device, source)?;
     Ok(LoadedModel {
         decoder,
         tokenizer,
         id: id.to_owned(),
     })
+}
+
+/// The tokenizer of a model's folder or `.gguf` file, which need not hold weights.
+///
+/// # Errors
+/// As [`load`].
+pub fn tokenizer(path: &Path) -> Result<Tokenizer> {
+    match gguf_of(path) {
+        Some(file) => gguf::tokenizer_of(&file),
+        None => Ok(Tokenizer::load(path)?),
+    }
+}
+
+/// Reads the weights of a model's folder, or of a `.gguf` file, onto a device.
+///
+/// # Errors
+/// As [`load`].
+pub fn load_decoder(folder: &Path, device: &Device) -> Result<Decoder> {
+    if let Some(file) = gguf_of(folder) {
+        return gguf::load_decoder(&file, device);
+    }
+    let config = read_config(folder)?;
+    let checkpoint = Checkpoint::open_folder(folder)?;
+    Decoder::build(
+        &config.decoder,
+        config.precision.into(),
+        device,
+        |name, shape| values(&checkpoint, &config.decoder, name, shape).map(Values::from),
+    )
+}
+
+/// A tensor of ours out of the family's files, which some publishers write without the model's own prefix.
+fn values(
+    checkpoint: &Checkpoint,
+    config: &Config,
+    name: &str,
+    shape: &[usize],
+) -> Result<Vec<f32>> {
+    let place = names::place(config, name, shape);
+    let bare = place.name.split_once('.').map_or("", |(_, rest)| rest);
+    let found = if checkpoint.shape(&place.name).is_none() && checkpoint.shape(bare).is_some() {
+        bare
+    } else {
+        &place.name
+    };
+    Ok(place.take(checkpoint.get(found, &place.shape)?))
 }
 
 /// Writes a model's folder: weights, config, tokenizer.

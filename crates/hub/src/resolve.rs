@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use artifact::Store;
 
+use crate::folder::gguf_of;
 use crate::{Error, Result};
 
 /// The path and the id of `wanted`: an artifact id or its unique prefix, a name, a folder with a `config.json`, or a
@@ -13,12 +14,11 @@ use crate::{Error, Result};
 /// When nothing goes by that name (near misses are listed), or what does is no model.
 pub fn resolve(store: &Store, wanted: &str) -> Result<(PathBuf, String)> {
     let folder = Path::new(wanted);
-    if folder.join("config.json").is_file() {
+    if folder.join("config.json").is_file() || (folder.is_dir() && gguf_of(folder).is_some()) {
         return Ok((folder.to_owned(), model_name(folder)));
     }
     if folder.extension().is_some_and(|ending| ending == "gguf") && folder.is_file() {
-        let name = folder.file_stem().unwrap_or_default().to_string_lossy();
-        return Ok((folder.to_owned(), name.into_owned()));
+        return Ok((folder.to_owned(), model_name(folder)));
     }
     match store.get(wanted) {
         Ok(artifact) if artifact.manifest.kind == "model" => {
@@ -36,10 +36,15 @@ pub fn resolve(store: &Store, wanted: &str) -> Result<(PathBuf, String)> {
     }
 }
 
-/// A folder's last name, as the id of a model that is no artifact.
-pub fn model_name(folder: &Path) -> String {
-    let full = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
-    full.file_name().map_or_else(
+/// A folder's last name, or a `.gguf` file's without its ending, as the id of a model that is no artifact.
+pub fn model_name(path: &Path) -> String {
+    let full = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = if full.is_file() {
+        full.file_stem()
+    } else {
+        full.file_name()
+    };
+    name.map_or_else(
         || "model".to_owned(),
         |name| name.to_string_lossy().into_owned(),
     )

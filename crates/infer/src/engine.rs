@@ -47,7 +47,7 @@ impl Engine {
         let facts = Facts {
             tokenizer: model.tokenizer.clone(),
             id: model.id.clone(),
-            context: config.max_position_embeddings,
+            context: config.context(),
             vocab_size: config.vocab_size,
         };
         std::thread::Builder::new()

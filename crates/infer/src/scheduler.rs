@@ -56,11 +56,7 @@ pub(crate) struct Scheduler {
 impl Scheduler {
     pub(crate) fn new(model: LoadedModel, slots: usize) -> Self {
         let config = model.decoder.config();
-        let cache = SlotCache::new(
-            config.num_hidden_layers,
-            slots,
-            config.max_position_embeddings,
-        );
+        let cache = SlotCache::new(config.num_hidden_layers, slots, config.context());
         Self {
             model,
             cache,
@@ -123,7 +119,7 @@ impl Scheduler {
         let mut logits = tensor::to_vec(self.model.decoder.logits(last)); // [vocab]
         let limit = request
             .max_tokens
-            .min(self.model.decoder.config().max_position_embeddings - prompt.len());
+            .min(self.model.decoder.config().context() - prompt.len());
         let mut active = Active {
             slot,
             held: prompt.len(),

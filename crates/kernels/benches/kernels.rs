@@ -243,7 +243,17 @@ fn elementwise(c: &mut Criterion) {
     pair(
         c,
         "rope",
-        || rope::rope(&gate, &positions, heads, head_dim, 1e4, false, &mut out),
+        || {
+            rope::rope(
+                &gate,
+                &positions,
+                heads,
+                head_dim,
+                &rope::Rotary::new(1e4, head_dim),
+                false,
+                &mut out,
+            )
+        },
         || {
             for (i, head) in gate64.chunks_exact(head_dim).enumerate() {
                 black_box(reference::rope(head, positions[i / heads], 1e4, false));

@@ -106,7 +106,8 @@ fn others() {
     let ms = best_ms(|| kernels::activation::swiglu_backward(&g, &g, &g, &mut a, &mut b));
     println!("swiglu backward {rows}×{wide}: {ms:.3} ms");
     let positions: Vec<u32> = (0..rows as u32).map(|i| i % 256).collect();
-    let ms = best_ms(|| kernels::rope::rope(&x, &positions, 6, 64, 1e4, false, &mut dx));
+    let rotary = kernels::rope::Rotary::new(1e4, 64);
+    let ms = best_ms(|| kernels::rope::rope(&x, &positions, 6, 64, &rotary, false, &mut dx));
     println!("rope {rows}×6×64: {ms:.3} ms");
     let n = 14_000_000;
     let (mut p, grad, mut m, mut v) = (values(n), values(n), vec![0.0; n], vec![0.0; n]);

@@ -86,8 +86,8 @@ fn taken(x: &Tensor<3>, gradients: &mut Gradients) -> Tensor<3> {
 }
 
 impl Causal for Decoder {
-    fn embed(&self, tokens: Tensor<2, Int>, _: &Rows) -> Tensor<3> {
-        self.embed(tokens)
+    fn embed(&self, tokens: Tensor<2, Int>, rows: &Rows) -> Tensor<3> {
+        self.embed(tokens, rows)
     }
 
     fn blocks(&self) -> usize {

@@ -1,354 +1,121 @@
-//! The decoder-only transformer of the Llama family (Touvron et al. 2023): RMSNorm before each
-//! half-block, rotary positions, grouped-query attention, SwiGLU, a tied or untied head.
+//! The decoder-only transformer: the Llama family (Touvron et al. 2023) with RMSNorm before each half-block, rotary
+//! positions, grouped-query attention, SwiGLU and a tied or untied head, and the families that differ from it by what
+//! [`family`] lists.
 //!
 //! Shape legend: `batch` sequences of `seq` tokens, `hidden` features in the residual stream,
 //! `heads` query heads and `kv_heads` key heads of `head_dim` features, `ffn` features inside the
 //! feed-forward block, `vocab` tokens.
 
+mod config;
+pub mod family;
+mod preset;
+mod published;
+
 use artifact::Seed;
-use serde::{Deserialize, Serialize};
 use tensor::lm_loss::Targets;
 use tensor::{
-    Device, Int, Module, Param, Precision, Tensor, add, attention, burn, fork, lm_loss, rms_norm,
-    rope,
+    Device, Int, Module, Param, Precision, Rotary, Tensor, TensorData, add, attention, burn,
+    embedding, fork, gelu, layer_norm, lm_loss, rms_norm, rope,
 };
 
+pub use config::{Config, ConfigError, LayerType, RopeScaling};
+pub use preset::Preset;
+
 use crate::{InitialWeights, KvCache, Matrix, Rows, Values, initial};
-
-/// The fields of a Hugging Face `config.json` for `LlamaForCausalLM`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Config {
-    /// Class name that Hugging Face loads.
-    #[serde(default = "defaults::architectures")]
-    pub architectures: Vec<String>,
-    /// Family name.
-    #[serde(default = "defaults::model_type")]
-    pub model_type: String,
-    /// Rows of the embedding table.
-    pub vocab_size: usize,
-    /// Features of the residual stream.
-    pub hidden_size: usize,
-    /// Features inside the feed-forward block.
-    pub intermediate_size: usize,
-    /// Number of blocks.
-    pub num_hidden_layers: usize,
-    /// Query heads.
-    pub num_attention_heads: usize,
-    /// Key and value heads; each serves `num_attention_heads / num_key_value_heads` query heads.
-    pub num_key_value_heads: usize,
-    /// Features of a head.
-    pub head_dim: usize,
-    /// Longest sequence, in tokens.
-    pub max_position_embeddings: usize,
-    /// ε of the norms.
-    pub rms_norm_eps: f32,
-    /// Base of the rotary frequencies.
-    pub rope_theta: f32,
-    /// Whether the head is the embedding table.
-    pub tie_word_embeddings: bool,
-    /// Standard deviation of the initial weights.
-    #[serde(default = "defaults::initializer_range")]
-    pub initializer_range: f32,
-    /// Token before a document.
-    pub bos_token_id: u32,
-    /// Token that ends a document.
-    pub eos_token_id: u32,
-    /// Activation of the gate.
-    #[serde(default = "defaults::hidden_act")]
-    pub hidden_act: String,
-}
-
-mod defaults {
-    pub(super) fn architectures() -> Vec<String> {
-        vec!["LlamaForCausalLM".to_owned()]
-    }
-    pub(super) fn model_type() -> String {
-        "llama".to_owned()
-    }
-    pub(super) fn initializer_range() -> f32 {
-        0.02
-    }
-    pub(super) fn hidden_act() -> String {
-        "silu".to_owned()
-    }
-}
-
-/// The dial of a recipe's `[model]`: the depth sets everything, and any field set here overrides it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Preset {
-    /// Number of blocks; the width is 64 times as much.
-    pub depth: usize,
-    /// Longest sequence in tokens.
-    pub context: usize,
-    /// Features of the residual stream.
-    pub hidden_size: Option<usize>,
-    /// Features inside the feed-forward block.
-    pub intermediate_size: Option<usize>,
-    /// Query heads.
-    pub num_attention_heads: Option<usize>,
-    /// Key and value heads.
-    pub num_key_value_heads: Option<usize>,
-    /// Features of a head.
-    pub head_dim: Option<usize>,
-    /// Base of the rotary frequencies.
-    pub rope_theta: Option<f32>,
-    /// Whether the head is the embedding table.
-    pub tie_word_embeddings: Option<bool>,
-}
-
-impl Default for Preset {
-    fn default() -> Self {
-        Self {
-            depth: 4,
-            context: 512,
-            hidden_size: None,
-            intermediate_size: None,
-            num_attention_heads: None,
-            num_key_value_heads: None,
-            head_dim: None,
-            rope_theta: None,
-            tie_word_embeddings: None,
-        }
-    }
-}
-
-impl Preset {
-    /// The dial's end: 128 blocks of width 8,192 have about 100 billion parameters.
-    pub const MAX_DEPTH: usize = 128;
-
-    /// The architecture for a vocabulary.
-    ///
-    /// # Errors
-    /// When the numbers do not fit each other.
-    pub fn config(&self, vocab_size: usize) -> Result<Config, ConfigError> {
-        // By their own names: the fields they set have others.
-        for (field, got, most) in [
-            ("depth", self.depth, Self::MAX_DEPTH),
-            ("context", self.context, usize::MAX),
-        ] {
-            if !(1..=most).contains(&got) {
-                let expected = match most {
-                    usize::MAX => "1 or more".to_owned(),
-                    most => format!("1 to {most}"),
-                };
-                return Err(ConfigError {
-                    field,
-                    got: got.to_string(),
-                    expected,
-                });
-            }
-        }
-        let mut config = Config::from_depth(self.depth, vocab_size, self.context);
-        if let Some(hidden_size) = self.hidden_size {
-            config.hidden_size = hidden_size;
-            config.initializer_range = (hidden_size as f32).sqrt().recip();
-            config.intermediate_size = (hidden_size * 8 / 3).next_multiple_of(64);
-        }
-        let set = |field: &mut usize, value: Option<usize>| *field = value.unwrap_or(*field);
-        set(&mut config.intermediate_size, self.intermediate_size);
-        set(&mut config.num_attention_heads, self.num_attention_heads);
-        set(&mut config.num_key_value_heads, self.num_key_value_heads);
-        set(&mut config.head_dim, self.head_dim);
-        config.rope_theta = self.rope_theta.unwrap_or(config.rope_theta);
-        config.tie_word_embeddings = self
-            .tie_word_embeddings
-            .unwrap_or(config.tie_word_embeddings);
-        config.validate()?;
-        Ok(config)
-    }
-}
-
-/// Why a configuration describes no model.
-#[derive(Debug, thiserror::Error, PartialEq)]
-#[error("model config: `{field}` is {got}, expected {expected}")]
-pub struct ConfigError {
-    /// The field at fault.
-    pub field: &'static str,
-    /// Its value.
-    pub got: String,
-    /// What it must be.
-    pub expected: String,
-}
-
-impl Config {
-    /// The preset of a depth: one dial sets width, heads and feed-forward size.
-    ///
-    /// Width is 64 · depth, heads have 64 features, keys have half as many heads as queries where
-    /// that divides, models shallower than 12 tie their head, and initial weights have the deviation
-    /// 1/√width, at which a product keeps its input's scale.
-    pub fn from_depth(depth: usize, vocab_size: usize, context: usize) -> Self {
-        let hidden_size = 64 * depth;
-        let num_key_value_heads = (1..=depth.div_ceil(2))
-            .rev()
-            .find(|kv| depth.is_multiple_of(*kv))
-            .unwrap_or(1);
-        Self {
-            architectures: defaults::architectures(),
-            model_type: defaults::model_type(),
-            vocab_size,
-            hidden_size,
-            intermediate_size: (hidden_size * 8 / 3).next_multiple_of(64),
-            num_hidden_layers: depth,
-            num_attention_heads: depth,
-            num_key_value_heads,
-            head_dim: 64,
-            max_position_embeddings: context,
-            rms_norm_eps: 1e-5,
-            rope_theta: 10_000.0,
-            tie_word_embeddings: depth < 12,
-            initializer_range: (hidden_size as f32).sqrt().recip(),
-            bos_token_id: 0,
-            eos_token_id: 0,
-            hidden_act: defaults::hidden_act(),
-        }
-    }
-
-    /// Whether the numbers fit each other.
-    ///
-    /// # Errors
-    /// Names the first field that does not.
-    pub fn validate(&self) -> Result<(), ConfigError> {
-        let wrong = |field, got: &dyn ToString, expected: &str| {
-            Err(ConfigError {
-                field,
-                got: got.to_string(),
-                expected: expected.to_owned(),
-            })
-        };
-        let sizes = [
-            ("vocab_size", self.vocab_size),
-            ("hidden_size", self.hidden_size),
-            ("intermediate_size", self.intermediate_size),
-            ("num_hidden_layers", self.num_hidden_layers),
-            ("num_attention_heads", self.num_attention_heads),
-            ("num_key_value_heads", self.num_key_value_heads),
-            ("max_position_embeddings", self.max_position_embeddings),
-        ];
-        for (field, value) in sizes {
-            if value == 0 || value > 1 << 24 {
-                return wrong(field, &value, "between 1 and 16,777,216");
-            }
-        }
-        if !self
-            .num_attention_heads
-            .is_multiple_of(self.num_key_value_heads)
-        {
-            let heads = format!(
-                "a divisor of num_attention_heads = {}",
-                self.num_attention_heads
-            );
-            return wrong("num_key_value_heads", &self.num_key_value_heads, &heads);
-        }
-        if self.head_dim == 0 || !self.head_dim.is_multiple_of(2) || self.head_dim > 1024 {
-            return wrong("head_dim", &self.head_dim, "an even number up to 1,024");
-        }
-        if self.hidden_act != "silu" {
-            return wrong("hidden_act", &self.hidden_act, "silu");
-        }
-        if self.model_type != "llama" {
-            return wrong("model_type", &self.model_type, "llama");
-        }
-        Ok(())
-    }
-
-    /// Every tensor of a checkpoint under its Hugging Face name, with its shape, in the order in
-    /// which the parameters of [`Decoder`] are visited.
-    pub fn tensors(&self) -> Vec<(String, Vec<usize>)> {
-        let Self {
-            vocab_size: vocab,
-            hidden_size: hidden,
-            intermediate_size: ffn,
-            head_dim,
-            ..
-        } = *self;
-        let (q, kv) = (
-            self.num_attention_heads * head_dim,
-            self.num_key_value_heads * head_dim,
-        );
-        let mut tensors = vec![("model.embed_tokens.weight".to_owned(), vec![vocab, hidden])];
-        for layer in 0..self.num_hidden_layers {
-            let block = [
-                ("input_layernorm", vec![hidden]),
-                ("self_attn.q_proj", vec![q, hidden]),
-                ("self_attn.k_proj", vec![kv, hidden]),
-                ("self_attn.v_proj", vec![kv, hidden]),
-                ("self_attn.o_proj", vec![hidden, q]),
-                ("post_attention_layernorm", vec![hidden]),
-                ("mlp.gate_proj", vec![ffn, hidden]),
-                ("mlp.up_proj", vec![ffn, hidden]),
-                ("mlp.down_proj", vec![hidden, ffn]),
-            ];
-            tensors.extend(
-                block.map(|(name, shape)| (format!("model.layers.{layer}.{name}.weight"), shape)),
-            );
-        }
-        tensors.push(("model.norm.weight".to_owned(), vec![hidden]));
-        if !self.tie_word_embeddings {
-            tensors.push(("lm_head.weight".to_owned(), vec![vocab, hidden]));
-        }
-        tensors
-    }
-
-    /// Number of parameters.
-    pub fn parameters(&self) -> usize {
-        self.tensors()
-            .iter()
-            .map(|(_, shape)| shape.iter().product::<usize>())
-            .sum()
-    }
-
-    /// Floating-point operations of one token's forward pass in a sequence of `context` tokens: two
-    /// for each weight of a product, and the scores and sums over half the context on average. A
-    /// training step costs three times this.
-    pub fn flops_per_token(&self, context: usize) -> f64 {
-        let products = self
-            .tensors()
-            .into_iter()
-            .filter(|(name, shape)| shape.len() == 2 && !name.contains("embed"));
-        let weights: usize = products
-            .map(|(_, shape)| shape.iter().product::<usize>())
-            .sum();
-        let head = if self.tie_word_embeddings {
-            self.vocab_size * self.hidden_size
-        } else {
-            0
-        };
-        let attention =
-            2 * self.num_hidden_layers * self.num_attention_heads * self.head_dim * context;
-        2.0 * (weights + head) as f64 + attention as f64
-    }
-}
 
 /// The weights, in Hugging Face's `[out_features, in_features]`.
 #[derive(Module, Debug)]
 pub struct Decoder {
-    embed_tokens: Matrix, // [vocab, hidden]
+    embed_tokens: Matrix,                      // [vocab, hidden]
+    embed_positions: Option<Param<Tensor<2>>>, // [context, hidden]
     layers: Vec<Block>,
-    norm: Param<Tensor<1>>,  // [hidden]
+    norm: Norm,
     lm_head: Option<Matrix>, // [vocab, hidden]
+    #[module(skip)]
+    reach: Vec<Reach>,
     #[module(skip)]
     config: Config,
     #[module(skip)]
     precision: Precision,
 }
 
+/// How a layer sees: what turns queries and keys, and how far back it looks.
+#[derive(Clone, Debug)]
+struct Reach {
+    rotary: Option<Rotary>,
+    window: Option<usize>,
+}
+
 /// One layer: attention and feed-forward, each behind its norm and added to the stream.
 #[derive(Module, Debug)]
 pub struct Block {
-    input_layernorm: Param<Tensor<1>>,          // [hidden]
-    q_proj: Matrix,                             // [heads · head_dim, hidden]
-    k_proj: Matrix,                             // [kv_heads · head_dim, hidden]
-    v_proj: Matrix,                             // [kv_heads · head_dim, hidden]
-    o_proj: Matrix,                             // [hidden, heads · head_dim]
-    post_attention_layernorm: Param<Tensor<1>>, // [hidden]
-    gate_proj: Matrix,                          // [ffn, hidden]
-    up_proj: Matrix,                            // [ffn, hidden]
-    down_proj: Matrix,                          // [hidden, ffn]
+    input_layernorm: Norm,
+    q_proj: Linear,               // hidden → heads · head_dim
+    k_proj: Linear,               // hidden → kv_heads · head_dim
+    v_proj: Linear,               // hidden → kv_heads · head_dim
+    q_norm: Option<Norm>,         // over head_dim
+    k_norm: Option<Norm>,         // over head_dim
+    o_proj: Linear,               // heads · head_dim → hidden
+    attention_norm: Option<Norm>, // behind attention
+    feed_forward_layernorm: Norm,
+    gate_proj: Option<Linear>,       // hidden → ffn
+    up_proj: Linear,                 // hidden → ffn
+    down_proj: Linear,               // ffn → hidden
+    feed_forward_norm: Option<Norm>, // behind the feed-forward block
+}
+
+/// RMSNorm (Zhang and Sennrich 2019); LayerNorm (Ba et al. 2016) where there is a bias.
+#[derive(Module, Debug)]
+struct Norm {
+    weight: Param<Tensor<1>>,       // [features]
+    bias: Option<Param<Tensor<1>>>, // [features]
+}
+
+/// A matrix, and what is added to each row behind it.
+#[derive(Module, Debug)]
+struct Linear {
+    weight: Matrix,                 // [out_features, in_features]
+    bias: Option<Param<Tensor<1>>>, // [out_features]
+}
+
+impl Norm {
+    fn forward<const D: usize>(&self, x: Tensor<D>, config: &Config) -> Tensor<D> {
+        let (weight, eps) = (self.weight.val(), config.rms_norm_eps);
+        match (&self.bias, config.norm_offset()) {
+            (Some(bias), _) => layer_norm(x, weight, bias.val(), eps), // […, features]
+            (None, 0.0) => rms_norm(x, weight, eps),                   // […, features]
+            (None, offset) => rms_norm(x, weight + offset, eps),       // […, features]
+        }
+    }
+}
+
+impl Linear {
+    fn forward<const D: usize>(&self, x: Tensor<D>, precision: Precision) -> Tensor<D> {
+        self.weight
+            .forward_affine(x, self.bias.as_ref().map(Param::val), precision) // […, out_features]
+    }
+
+    /// [`Self::forward`] of one `x` by several, to the same bits.
+    fn forward_each<const D: usize, const N: usize>(
+        all: [&Self; N],
+        x: Tensor<D>,
+        precision: Precision,
+    ) -> [Tensor<D>; N] {
+        let mut y = Matrix::forward_each(all.map(|one| &one.weight), x, precision).into_iter();
+        all.map(|one| one.biased(y.next().expect("one for each matrix"))) // […, out_features]
+    }
+
+    /// Behind a product by the weight alone.
+    fn biased<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
+        match &self.bias {
+            Some(bias) => x + bias.val().unsqueeze(), // […, out_features]
+            None => x,                                // […, out_features]
+        }
+    }
 }
 
 impl Decoder {
-    /// Builds the model from a source of tensors, asked by Hugging Face name and shape.
+    /// Builds the model from a source of tensors, asked by the names and shapes of [`Config::tensors`].
     ///
     /// # Errors
     /// Whatever the source says.
@@ -375,38 +142,73 @@ impl Decoder {
                 next().map(|(values, shape)| Matrix::new(values, [shape[0], shape[1]], device))?
             };
         }
+        macro_rules! when {
+            ($there:expr, $built:expr) => {
+                if $there { Some($built) } else { None }
+            };
+        }
+        macro_rules! norm {
+            () => {
+                Norm {
+                    weight: vector!(),
+                    bias: when!(config.layer_norm(), vector!()),
+                }
+            };
+        }
+        macro_rules! linear {
+            ($bias:expr) => {
+                Linear {
+                    weight: matrix!(),
+                    bias: when!($bias, vector!()),
+                }
+            };
+        }
         let embed_tokens = matrix!();
+        let embed_positions = when!(
+            config.learned_positions(),
+            next().map(|(values, shape)| Param::from_tensor(tensor::from_vec(
+                values.dense(),
+                [shape[0], shape[1]],
+                device
+            )))?
+        );
         let mut layers = Vec::with_capacity(config.num_hidden_layers);
         for _ in 0..config.num_hidden_layers {
             layers.push(Block {
-                input_layernorm: vector!(),
-                q_proj: matrix!(),
-                k_proj: matrix!(),
-                v_proj: matrix!(),
-                o_proj: matrix!(),
-                post_attention_layernorm: vector!(),
-                gate_proj: matrix!(),
-                up_proj: matrix!(),
-                down_proj: matrix!(),
+                input_layernorm: norm!(),
+                q_proj: linear!(config.qkv_bias()),
+                k_proj: linear!(config.qkv_bias()),
+                v_proj: linear!(config.qkv_bias()),
+                q_norm: when!(config.head_norms(), norm!()),
+                k_norm: when!(config.head_norms(), norm!()),
+                o_proj: linear!(config.output_bias()),
+                attention_norm: when!(config.norms_behind(), norm!()),
+                feed_forward_layernorm: norm!(),
+                gate_proj: when!(config.gated(), linear!(config.feed_forward_bias())),
+                up_proj: linear!(config.feed_forward_bias()),
+                down_proj: linear!(config.feed_forward_bias()),
+                feed_forward_norm: when!(config.norms_behind(), norm!()),
             });
         }
-        let norm = vector!();
-        let lm_head = if config.tie_word_embeddings {
-            None
-        } else {
-            Some(matrix!())
-        };
+        let norm = norm!();
+        let lm_head = when!(!config.tie_word_embeddings, matrix!());
+        let reach = (0..config.num_hidden_layers).map(|layer| Reach {
+            rotary: config.rotary(layer),
+            window: config.window(layer),
+        });
         Ok(Self {
             embed_tokens,
+            embed_positions,
             layers,
             norm,
             lm_head,
+            reach: reach.collect(),
             config: config.clone(),
             precision,
         })
     }
 
-    /// Random weights, norms at one.
+    /// Random weights, norms that change nothing, biases at zero.
     pub fn init(
         config: &Config,
         weights: InitialWeights,
@@ -434,7 +236,7 @@ impl Decoder {
 
     /// Where the weights are.
     pub fn device(&self) -> Device {
-        self.norm.val().device()
+        self.norm.weight.val().device()
     }
 
     /// Bytes of the weights in memory.
@@ -458,7 +260,7 @@ impl Decoder {
         rows: &Rows,
         mut cache: Option<&mut dyn KvCache>,
     ) -> Tensor<3> {
-        let mut x = self.embed(tokens); // [batch, seq, hidden]
+        let mut x = self.embed(tokens, rows); // [batch, seq, hidden]
         for index in 0..self.layers.len() {
             let cache: Option<&mut dyn KvCache> = match cache {
                 Some(ref mut cache) => Some(&mut **cache),
@@ -469,8 +271,20 @@ impl Decoder {
         self.norm(x) // [batch, seq, hidden]
     }
 
-    pub(crate) fn embed(&self, tokens: Tensor<2, Int>) -> Tensor<3> {
-        self.embed_tokens.embedding(tokens) // [batch, seq, hidden]
+    pub(crate) fn embed(&self, tokens: Tensor<2, Int>, rows: &Rows) -> Tensor<3> {
+        let [batch, seq] = tokens.dims();
+        let device = tokens.device();
+        let x = self.embed_tokens.embedding(tokens); // [batch, seq, hidden]
+        let x = match self.config.embedding_scale() {
+            Some(scale) => x * scale, // [batch, seq, hidden]
+            None => x,
+        };
+        let Some(table) = &self.embed_positions else {
+            return x; // [batch, seq, hidden]
+        };
+        let positions: Vec<i32> = rows.positions.iter().map(|&p| p as i32).collect();
+        let positions = Tensor::from_data(TensorData::new(positions, [batch, seq]), &device); // [batch, seq]
+        add(x, embedding(table.val(), positions)) // [batch, seq, hidden]
     }
 
     pub(crate) fn block(
@@ -481,11 +295,12 @@ impl Decoder {
         cache: Option<&mut dyn KvCache>,
     ) -> Tensor<3> {
         let cache = cache.map(|cache| (cache, index));
-        self.layers[index].forward(x, rows, cache, &self.config, self.precision) // [batch, seq, hidden]
+        let reach = &self.reach[index];
+        self.layers[index].forward(x, rows, reach, cache, &self.config, self.precision) // [batch, seq, hidden]
     }
 
     pub(crate) fn norm(&self, x: Tensor<3>) -> Tensor<3> {
-        rms_norm(x, self.norm.val(), self.config.rms_norm_eps) // [batch, seq, hidden]
+        self.norm.forward(x, &self.config) // [batch, seq, hidden]
     }
 
     /// Shapes: `hidden` `[batch, seq, hidden]`, result `[batch, seq, vocab]`.
@@ -514,53 +329,99 @@ fn flat(hidden: Tensor<3>) -> Tensor<2> {
 }
 
 impl Block {
-    fn matrices(&self) -> [&Matrix; 7] {
-        [
+    fn matrices(&self) -> impl Iterator<Item = &Matrix> {
+        let fixed = [
             &self.q_proj,
             &self.k_proj,
             &self.v_proj,
             &self.o_proj,
-            &self.gate_proj,
             &self.up_proj,
             &self.down_proj,
-        ]
+        ];
+        let all = fixed.into_iter().chain(&self.gate_proj);
+        all.map(|linear| &linear.weight)
     }
 
     fn forward(
         &self,
         x: Tensor<3>,
         rows: &Rows,
+        reach: &Reach,
         cache: Option<(&mut dyn KvCache, usize)>,
         config: &Config,
         precision: Precision,
     ) -> Tensor<3> {
-        let [batch, seq, _] = x.dims();
+        let [x, h] = fork(x); // [batch, seq, hidden]
+        let h = self.input_layernorm.forward(h, config); // [batch, seq, hidden]
+        let h = self.attention(h, rows, reach, cache, config, precision); // [batch, seq, hidden]
+        let h = match &self.attention_norm {
+            Some(norm) => norm.forward(h, config), // [batch, seq, hidden]
+            None => h,
+        };
+        let x = add(x, h); // [batch, seq, hidden]
+
+        let [x, h] = fork(x); // [batch, seq, hidden]
+        let h = self.feed_forward_layernorm.forward(h, config); // [batch, seq, hidden]
+        let h = self.feed_forward(h, config, precision); // [batch, seq, hidden]
+        let h = match &self.feed_forward_norm {
+            Some(norm) => norm.forward(h, config), // [batch, seq, hidden]
+            None => h,
+        };
+        add(x, h) // [batch, seq, hidden]
+    }
+
+    fn attention(
+        &self,
+        h: Tensor<3>,
+        rows: &Rows,
+        reach: &Reach,
+        cache: Option<(&mut dyn KvCache, usize)>,
+        config: &Config,
+        precision: Precision,
+    ) -> Tensor<3> {
+        let [batch, seq, _] = h.dims();
         let (heads, kv_heads, head_dim) = (
             config.num_attention_heads,
             config.num_key_value_heads,
             config.head_dim,
         );
-        let scale = (head_dim as f32).sqrt().recip();
+        let scale = config.attention_scale();
+        let normed = |x: Tensor<4>, norm: &Option<Norm>| match norm {
+            Some(norm) => norm.forward(x, config),
+            None => x,
+        };
+        let turned = |x: Tensor<4>| match &reach.rotary {
+            Some(rotary) => rope(x, &rows.positions, rotary),
+            None => x,
+        };
 
-        let [x, h] = fork(x); // [batch, seq, hidden]
-        let h = rms_norm(h, self.input_layernorm.val(), config.rms_norm_eps); // [batch, seq, hidden]
-        let [q, k, v] =
-            Matrix::forward_each([&self.q_proj, &self.k_proj, &self.v_proj], h, precision);
+        let projections = [&self.q_proj, &self.k_proj, &self.v_proj];
+        let [q, k, v] = Linear::forward_each(projections, h, precision); // [batch, seq, … · head_dim]
         let q = q.reshape([batch, seq, heads, head_dim]); // [batch, seq, heads, head_dim]
         let k = k.reshape([batch, seq, kv_heads, head_dim]); // [batch, seq, kv_heads, head_dim]
         let v = v.reshape([batch, seq, kv_heads, head_dim]); // [batch, seq, kv_heads, head_dim]
-        let q = rope(q, &rows.positions, config.rope_theta); // [batch, seq, heads, head_dim]
-        let k = rope(k, &rows.positions, config.rope_theta); // [batch, seq, kv_heads, head_dim]
-        let attended = match cache {
-            Some((cache, layer)) => cache.attend(layer, q, k, v, scale),
-            None => attention(q, k, v, &rows.ranges, scale),
+        let q = turned(normed(q, &self.q_norm)); // [batch, seq, heads, head_dim]
+        let k = turned(normed(k, &self.k_norm)); // [batch, seq, kv_heads, head_dim]
+        let attended = match (cache, reach.window) {
+            (Some((cache, layer)), window) => cache.attend(layer, q, k, v, window, scale),
+            (None, Some(window)) => attention(q, k, v, &rows.within(window), scale),
+            (None, None) => attention(q, k, v, &rows.ranges, scale),
         }; // [batch, seq, heads, head_dim]
         let attended = attended.reshape([batch, seq, heads * head_dim]); // [batch, seq, heads · head_dim]
-        let x = add(x, self.o_proj.forward(attended, precision)); // [batch, seq, hidden]
+        self.o_proj.forward(attended, precision) // [batch, seq, hidden]
+    }
 
-        let [x, h] = fork(x); // [batch, seq, hidden]
-        let h = rms_norm(h, self.post_attention_layernorm.val(), config.rms_norm_eps); // [batch, seq, hidden]
-        let [gate, up] = Matrix::forward_each([&self.gate_proj, &self.up_proj], h, precision); // [batch, seq, ffn]
-        add(x, self.down_proj.forward_swiglu(gate, up, precision)) // [batch, seq, hidden]
+    fn feed_forward(&self, h: Tensor<3>, config: &Config, precision: Precision) -> Tensor<3> {
+        let Some(gate_proj) = &self.gate_proj else {
+            let h = self.up_proj.forward(h, precision); // [batch, seq, ffn]
+            let Linear { weight, bias } = &self.down_proj;
+            return weight.forward_gelu(h, bias.as_ref().map(Param::val), precision); // [batch, seq, hidden]
+        };
+        let [gate, up] = Linear::forward_each([gate_proj, &self.up_proj], h, precision); // [batch, seq, ffn]
+        if config.hidden_act != "silu" {
+            return self.down_proj.forward(gelu(gate) * up, precision); // [batch, seq, hidden]
+        }
+        let h = self.down_proj.weight.forward_swiglu(gate, up, precision); // [batch, seq, hidden]
+        self.down_proj.biased(h) // [batch, seq, hidden]
     }
 }

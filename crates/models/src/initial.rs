@@ -63,7 +63,12 @@ impl<'a> Source<'a> {
     pub(crate) fn tensor(&mut self, name: &str, shape: &[usize]) -> Vec<f32> {
         let elements = shape.iter().product();
         if shape.len() == 1 {
-            return vec![1.0; elements];
+            let value = if name.ends_with("bias") {
+                0.0
+            } else {
+                1.0 - self.config.norm_offset()
+            };
+            return vec![value; elements];
         }
         if let Some(values) = self.attention.remove(name) {
             return values;

@@ -8,13 +8,14 @@ use crate::Rows;
 /// Stores a layer's new keys and values and attends to all that it holds.
 pub trait KvCache {
     /// Shapes: `q` `[batch, seq, heads, head_dim]`, `k` and `v` `[batch, seq, kv_heads, head_dim]`;
-    /// result like `q`.
+    /// result like `q`. A row sees all keys up to its own, or the last `window` of them.
     fn attend(
         &mut self,
         layer: usize,
         q: Tensor<4>,
         k: Tensor<4>,
         v: Tensor<4>,
+        window: Option<usize>,
         scale: f32,
     ) -> Tensor<4>;
 }
@@ -40,6 +41,7 @@ impl KvCache for TensorCache {
         q: Tensor<4>,
         k: Tensor<4>,
         v: Tensor<4>,
+        window: Option<usize>,
         scale: f32,
     ) -> Tensor<4> {
         let [batch, seq, _, _] = q.dims();
@@ -52,7 +54,11 @@ impl KvCache for TensorCache {
         };
         let start = k.dims()[1] - seq;
         let rows = Rows::continued(&vec![start; batch], seq);
-        let out = attention(q, k.clone(), v.clone(), &rows.ranges, scale);
+        let ranges = match window {
+            Some(window) => rows.within(window),
+            None => rows.ranges,
+        };
+        let out = attention(q, k.clone(), v.clone(), &ranges, scale);
         match self.layers.get_mut(layer) {
             Some(held) => *held = (k, v),
             None => self.layers.push((k, v)),
@@ -91,8 +97,9 @@ impl KvCache for SlotCache {
         q: Tensor<4>,
         k: Tensor<4>,
         v: Tensor<4>,
+        window: Option<usize>,
         scale: f32,
     ) -> Tensor<4> {
-        self.layers[layer].attend(q, k, v, &self.rows, scale)
+        self.layers[layer].attend(q, k, v, &self.rows, window, scale)
     }
 }

@@ -1,8 +1,8 @@
 //! A weight matrix as models hold it: in f32 to be trained, or of few bits to be run.
 
 use tensor::{
-    Device, Int, Module, Param, Precision, Quantised, Tensor, burn, embedding, fork, linear,
-    swiglu, swiglu_linear,
+    Device, Int, Module, Param, Precision, Quantised, Tensor, affine, burn, embedding, fork, gelu,
+    gelu_affine, linear, swiglu, swiglu_linear,
 };
 
 /// The values of one tensor, on their way into a model.
@@ -64,6 +64,33 @@ impl Matrix {
         match self {
             Self::Dense(weight) => linear(x, weight.val(), precision),
             Self::Packed(Packed { weight }) => weight.linear(x),
+        }
+    }
+
+    /// `x · Wᵀ + bias`. Shapes: `x` `[…, in_features]`, result `[…, out_features]`.
+    pub fn forward_affine<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        bias: Option<Tensor<1>>,
+        precision: Precision,
+    ) -> Tensor<D> {
+        match (self, bias) {
+            (Self::Dense(weight), Some(bias)) => affine(x, weight.val(), bias, precision),
+            (_, Some(bias)) => self.forward(x, precision) + bias.unsqueeze(),
+            (_, None) => self.forward(x, precision),
+        }
+    }
+
+    /// `gelu(x) · Wᵀ + bias`. Shapes: `x` `[…, in_features]`, result `[…, out_features]`.
+    pub fn forward_gelu<const D: usize>(
+        &self,
+        x: Tensor<D>,
+        bias: Option<Tensor<1>>,
+        precision: Precision,
+    ) -> Tensor<D> {
+        match (self, bias) {
+            (Self::Dense(weight), Some(bias)) => gelu_affine(x, weight.val(), bias, precision),
+            (_, bias) => self.forward_affine(gelu(x), bias, precision),
         }
     }
 

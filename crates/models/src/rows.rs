@@ -40,6 +40,12 @@ impl Rows {
         }
     }
 
+    /// The ranges when a row sees no more than `window` keys, its own included.
+    pub fn within(&self, window: usize) -> KeyRanges {
+        let narrowed = |&[lo, hi]: &[u32; 2]| [lo.max(hi.saturating_sub(window as u32)), hi];
+        self.ranges.iter().map(narrowed).collect()
+    }
+
     /// Rows behind what a cache holds: entry `b` continues at `starts[b]` with `seq` tokens.
     pub fn continued(starts: &[usize], seq: usize) -> Self {
         let positions: Arc<[u32]> = starts
@@ -63,6 +69,15 @@ mod tests {
         let rows = Rows::packed(&[vec![2, 3], vec![5]]);
         assert_eq!(&rows.positions[..], &[0, 1, 0, 1, 2, 0, 1, 2, 3, 4]);
         assert_eq!(&rows.ranges[2..6], &[[2, 3], [2, 4], [2, 5], [0, 1]]);
+    }
+
+    #[test]
+    fn a_window_keeps_the_latest_keys() {
+        let rows = Rows::packed(&[vec![2, 3]]);
+        assert_eq!(
+            &rows.within(2)[..],
+            &[[0, 1], [0, 2], [2, 3], [2, 4], [3, 5]]
+        );
     }
 
     #[test]

@@ -44,7 +44,8 @@ impl KvSlots {
         }
     }
 
-    /// Stores the new keys and values, and attends to everything each entry's slot then holds.
+    /// Stores the new keys and values, and attends to everything each entry's slot then holds, or to the last `window`
+    /// keys of it.
     ///
     /// Shapes: `q` `[batch, seq, heads, head_dim]`, `k` and `v` `[batch, seq, kv_heads, head_dim]`,
     /// `rows` one for each batch entry; result like `q`, the same bits as [`crate::attention`]
@@ -58,6 +59,7 @@ impl KvSlots {
         k: Tensor<4>,
         v: Tensor<4>,
         rows: &[SlotRow],
+        window: Option<usize>,
         scale: f32,
     ) -> Tensor<4> {
         let seq = q.dims()[1];
@@ -68,12 +70,15 @@ impl KvSlots {
             self.capacity
         );
         if !flex::on_cpu(&q.device()) {
-            return self.attend_portable(q, k, v, rows, scale);
+            return self.attend_portable(q, k, v, rows, window, scale);
         }
-        let ranges: Vec<[u32; 2]> = ranges(rows, seq).collect();
+        let ranges: Vec<[u32; 2]> = ranges(rows, seq, window).collect();
         let [q, k, v] = [q, k, v].map(primitive);
         let (dims, kv_heads) = (flex::dims(&q), flex::dims(&k)[2]);
-        let seen: f64 = ranges.iter().map(|range| f64::from(range[1])).sum();
+        let seen: f64 = ranges
+            .iter()
+            .map(|range| f64::from(range[1] - range[0]))
+            .sum();
         let work = 4.0 * seen * (dims[2] * dims[3]) as f64;
         let _timed = profile::time("attention over slots", work);
         let store = self
@@ -101,6 +106,7 @@ impl KvSlots {
         k: Tensor<4>,
         v: Tensor<4>,
         rows: &[SlotRow],
+        window: Option<usize>,
         scale: f32,
     ) -> Tensor<4> {
         let device = q.device();
@@ -126,15 +132,18 @@ impl KvSlots {
         let [keys, values] = stores.each_ref().map(|store| {
             store.clone().select(0, slots.clone()).narrow(1, 0, held) // [batch, held, kv_heads, head_dim]
         });
-        let ranges = ranges(rows, seq).collect();
+        let ranges = ranges(rows, seq, window).collect();
         attention(q, keys, values, &ranges, scale) // [batch, seq, heads, head_dim]
     }
 }
 
 /// The keys that each row of the batch sees: its own slot's, up to itself.
-fn ranges(rows: &[SlotRow], seq: usize) -> impl Iterator<Item = [u32; 2]> {
-    rows.iter()
-        .flat_map(move |row| (row.start..row.start + seq).map(|position| [0, position as u32 + 1]))
+fn ranges(rows: &[SlotRow], seq: usize, window: Option<usize>) -> impl Iterator<Item = [u32; 2]> {
+    let window = window.unwrap_or(usize::MAX);
+    rows.iter().flat_map(move |row| {
+        let ends = row.start + 1..=row.start + seq;
+        ends.map(move |end| [end.saturating_sub(window) as u32, end as u32])
+    })
 }
 
 fn primitive(tensor: Tensor<4>) -> FlexTensor {

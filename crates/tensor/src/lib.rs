@@ -50,5 +50,5 @@ pub use linear::linear;
 pub use lm_loss::{Targets, lm_loss, token_logprobs};
 pub use quantised::Quantised;
 pub use rms_norm::rms_norm;
-pub use rope::rope;
+pub use rope::{Rotary, rope};
 pub use swiglu::swiglu;

@@ -22,6 +22,9 @@ const ENDS_OF_TURN: [&str; 5] = [
     "<|end|>",
 ];
 
+/// No vocabulary is larger; a file that tells of one is broken.
+const MOST_TOKENS: u32 = 1 << 24;
+
 /// A tokenizer with its chat template. Clones share everything.
 #[derive(Clone)]
 pub struct Tokenizer {
@@ -50,6 +53,13 @@ impl Tokenizer {
             .with_truncation(None)
             .map_err(Error::library("switch truncation off"))?;
         marking.set_encode_special_tokens(false);
+        let last = marking.get_vocab(true).into_values().max().unwrap_or(0);
+        if last >= MOST_TOKENS {
+            return Err(Error::Library {
+                operation: "use the tokenizer",
+                problem: format!("it has a token {last}; ids below {MOST_TOKENS} are expected"),
+            });
+        }
         let mut plain = marking.clone();
         plain.set_encode_special_tokens(true);
 

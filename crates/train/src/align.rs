@@ -153,7 +153,7 @@ pub fn run(
     let device = inputs.device.clone().autodiff();
     let base = hub::load(&inputs.base.path, inputs.base.id.as_str(), &device)?;
     let tokenizer = base.tokenizer;
-    let context = base.decoder.config().max_position_embeddings;
+    let context = base.decoder.config().context();
     let mut trainer = Trainer::new(base.decoder, device);
     trainer.recompute = config.recompute;
     let reference = hub::load(&inputs.base.path, inputs.base.id.as_str(), inputs.device)?.decoder;

@@ -129,7 +129,7 @@ pub fn run(
     let device = inputs.device.clone().autodiff();
     let base = hub::load(&inputs.base.path, inputs.base.id.as_str(), &device)?;
     let tokenizer = base.tokenizer;
-    let longest = base.decoder.config().max_position_embeddings;
+    let longest = base.decoder.config().context();
     let context = if config.context == 0 {
         longest
     } else {

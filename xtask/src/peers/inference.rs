@@ -138,6 +138,21 @@ impl Llama {
     }
 }
 
+/// The folder of vocabularies with test texts in llama.cpp's sources.
+pub(super) fn vocabularies() -> anyhow::Result<PathBuf> {
+    llama()?;
+    let folder = cache()?.join("llama.cpp");
+    Ok(folder.join(sources_name()).join("vendor/llama.cpp/models"))
+}
+
+/// The name that the package's sources have as a file and folder.
+fn sources_name() -> String {
+    SOURCES
+        .replace("==", "-")
+        .replace("llama-cpp", "llama_cpp")
+        .replace("cpp-python", "cpp_python")
+}
+
 /// llama.cpp, built for this CPU when it is not there yet.
 pub(super) fn llama() -> anyhow::Result<Llama> {
     let folder = cache()?.join("llama.cpp");
@@ -170,10 +185,7 @@ pub(super) fn llama() -> anyhow::Result<Llama> {
             .args(["--no-binary", "llama-cpp-python", SOURCES, "--dest"])
             .arg(&folder),
     )?;
-    let name = SOURCES
-        .replace("==", "-")
-        .replace("llama-cpp", "llama_cpp")
-        .replace("cpp-python", "cpp_python");
+    let name = sources_name();
     run_step(
         Command::new("tar")
             .arg("xzf")

@@ -74,6 +74,8 @@ pub(crate) enum Peer {
         #[arg(default_value = "bf16")]
         precision: String,
     },
+    /// The vocabularies that llama.cpp ships, on its own test texts: do we cut them into the same tokens?
+    Vocabularies,
     /// SmolLM2-135M reads 512 tokens, beside llama.cpp's own bench on the same files in Q4_1, Q4_0 and Q8_0.
     Prefill(Inference),
     /// SmolLM2-135M writes 128 tokens behind 1 and behind 512, likewise.
@@ -122,6 +124,14 @@ pub(crate) fn run(peer: &Peer) -> anyhow::Result<()> {
         Peer::Scaling { precision } => {
             let mut command = cargo(&["run", "--release", "-p", "train", "--example", "scaling"]);
             run_step(command.args(["--", precision]))
+        }
+        Peer::Vocabularies => {
+            let mut command = cargo(&["run", "--release", "-q", "-p", "hub", "--example"]);
+            run_step(
+                command
+                    .args(["vocabularies", "--"])
+                    .arg(inference::vocabularies()?),
+            )
         }
         Peer::Prefill(Inference { format, rounds }) => {
             inference::run(inference::Work::Prefill, format, *rounds)

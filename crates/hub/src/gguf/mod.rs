@@ -1,16 +1,21 @@
-//! Models in GGUF files: the Llama family, its weights as they are, few bits and all.
+//! Models in GGUF files: every decoder family, its weights as they are, few bits and all.
 
+mod config;
 mod file;
+mod sentence_piece;
 mod tokenizer;
 
 use std::path::Path;
 
+use ::tokenizer::Tokenizer;
 use models::Values;
+use models::decoder::family::Family;
 use models::decoder::{Config, Decoder};
 use tensor::quantised::{Format, Quantised};
 use tensor::{Device, Precision};
 
-use crate::{Error, LoadedModel, Result};
+use crate::{LoadedModel, Result};
+use config::{config, inside};
 use file::File;
 
 /// Reads a `.gguf` file onto a device. On the CPU matrices stay in the file's formats.
@@ -19,21 +24,39 @@ use file::File;
 /// Names what is missing, unknown or broken.
 pub(crate) fn load(path: &Path, id: &str, device: &Device) -> Result<LoadedModel> {
     let file = File::open(path)?;
-    let config = config(&file)?;
-    let tokenizer = tokenizer::tokenizer(&file)?;
+    Ok(LoadedModel {
+        tokenizer: tokenizer::tokenizer(&file)?,
+        decoder: decoder(&file, device)?,
+        id: id.to_owned(),
+    })
+}
+
+/// Reads the weights alone.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn load_decoder(path: &Path, device: &Device) -> Result<Decoder> {
+    decoder(&File::open(path)?, device)
+}
+
+/// The tokenizer alone.
+///
+/// # Errors
+/// As [`load`].
+pub(crate) fn tokenizer_of(path: &Path) -> Result<Tokenizer> {
+    tokenizer::tokenizer(&File::open(path)?)
+}
+
+fn decoder(file: &File, device: &Device) -> Result<Decoder> {
+    let config = config(file)?;
     let on_cpu = *device == Device::flex();
-    let decoder = Decoder::build(&config, Precision::F32, device, |name, shape| {
-        let values = values(&file, &config, name, shape)?;
-        Ok::<_, Error>(if on_cpu {
+    Decoder::build(&config, Precision::F32, device, |name, shape| {
+        let values = values(file, &config, name, shape)?;
+        Ok(if on_cpu {
             values
         } else {
             Values::Dense(values.dense())
         })
-    })?;
-    Ok(LoadedModel {
-        decoder,
-        tokenizer,
-        id: id.to_owned(),
     })
 }
 
@@ -43,85 +66,6 @@ pub(crate) fn load(path: &Path, id: &str, device: &Device) -> Result<LoadedModel
 /// As [`load`], which reads the weights too.
 pub(crate) fn read_config(path: &Path) -> Result<Config> {
     config(&File::open(path)?)
-}
-
-fn config(file: &File) -> Result<Config> {
-    let architecture = file.text("general.architecture")?;
-    if architecture != "llama" {
-        return Err(file.wrong(format!(
-            "`general.architecture` is {architecture}: llama is read"
-        )));
-    }
-    let count = |name: &str| file.count(&format!("llama.{name}"));
-    let (hidden_size, heads) = (
-        count("embedding_length")?,
-        count("attention.head_count")?.max(1),
-    );
-    let has = |name: &str| file.entries.contains_key(&format!("llama.{name}"));
-    let or = |name: &str, default: usize| if has(name) { count(name) } else { Ok(default) };
-    let head_dim = or("attention.key_length", hidden_size / heads)?;
-    if or("rope.dimension_count", head_dim)? != head_dim || has("rope.scaling.type") {
-        return Err(file
-            .wrong("rotary positions are stretched or of part of a head, which is not read yet"));
-    }
-    let token = |name: &str| {
-        let key = format!("tokenizer.ggml.{name}_token_id");
-        file.count(&key).unwrap_or(0) as u32
-    };
-    let float = |name: &str| file.float(&format!("llama.{name}"));
-    let config = Config {
-        architectures: vec!["LlamaForCausalLM".to_owned()],
-        model_type: "llama".to_owned(),
-        vocab_size: file.tensor("token_embd.weight")?.shape[0],
-        hidden_size,
-        intermediate_size: count("feed_forward_length")?,
-        num_hidden_layers: count("block_count")?,
-        num_attention_heads: heads,
-        num_key_value_heads: or("attention.head_count_kv", heads)?,
-        head_dim,
-        max_position_embeddings: count("context_length")?,
-        rms_norm_eps: float("attention.layer_norm_rms_epsilon")?,
-        rope_theta: if has("rope.freq_base") {
-            float("rope.freq_base")?
-        } else {
-            10_000.0
-        },
-        tie_word_embeddings: !file.tensors.contains_key("output.weight"),
-        initializer_range: 0.02,
-        bos_token_id: token("bos"),
-        eos_token_id: token("eos"),
-        hidden_act: "silu".to_owned(),
-    };
-    config.validate().map_err(|source| Error::Config {
-        path: file.path().to_owned(),
-        source,
-    })?;
-    Ok(config)
-}
-
-/// A tensor's name in the file.
-fn name_in_file(name: &str) -> String {
-    match name {
-        "model.embed_tokens.weight" => return "token_embd.weight".to_owned(),
-        "model.norm.weight" => return "output_norm.weight".to_owned(),
-        "lm_head.weight" => return "output.weight".to_owned(),
-        _ => {}
-    }
-    const PARTS: [(&str, &str); 9] = [
-        ("input_layernorm", "attn_norm"),
-        ("self_attn.q_proj", "attn_q"),
-        ("self_attn.k_proj", "attn_k"),
-        ("self_attn.v_proj", "attn_v"),
-        ("self_attn.o_proj", "attn_output"),
-        ("post_attention_layernorm", "ffn_norm"),
-        ("mlp.gate_proj", "ffn_gate"),
-        ("mlp.up_proj", "ffn_up"),
-        ("mlp.down_proj", "ffn_down"),
-    ];
-    let name = name.replace("model.layers.", "blk.");
-    PARTS
-        .iter()
-        .fold(name, |name, (ours, theirs)| name.replace(ours, theirs))
 }
 
 /// How a tensor is stored.
@@ -150,11 +94,16 @@ fn stored(kind: u32) -> Option<Stored> {
 }
 
 fn values(file: &File, config: &Config, name: &str, shape: &[usize]) -> Result<Values> {
-    let inside = name_in_file(name);
+    let place = inside(config, name);
+    let inside = place.name;
     let described = file.tensor(&inside)?;
-    if described.shape != shape {
+    let mut in_file = shape.to_vec();
+    if let Some((_, rows)) = place.part {
+        in_file[0] = rows;
+    }
+    if described.shape != in_file {
         return Err(file.wrong(format!(
-            "tensor `{inside}` has shape {:?}, its head asks for {shape:?}",
+            "tensor `{inside}` has shape {:?}, its head asks for {in_file:?}",
             described.shape
         )));
     }
@@ -164,8 +113,15 @@ fn values(file: &File, config: &Config, name: &str, shape: &[usize]) -> Result<V
             described.kind
         ))
     })?;
-    let cols = shape.last().copied().unwrap_or(1);
-    let rows = shape.iter().product::<usize>() / cols.max(1);
+    // A vector is a row; of one that several share, ours is a stretch.
+    let (cols, rows) = match *shape {
+        [features] if place.part.is_some() => (1, features),
+        [features] => (features, 1),
+        _ => (
+            shape.last().copied().unwrap_or(1),
+            shape.iter().rev().skip(1).product(),
+        ),
+    };
     let row_bytes = match stored {
         Stored::F32 => 4 * cols,
         Stored::F16 | Stored::Bf16 => 2 * cols,
@@ -178,17 +134,27 @@ fn values(file: &File, config: &Config, name: &str, shape: &[usize]) -> Result<V
             )));
         }
     };
-    let bytes = file.bytes_of(&inside, rows * row_bytes)?;
+    let (first, all) = place.part.unwrap_or((0, rows));
+    let bytes = &file.bytes_of(&inside, all * row_bytes)?[first * row_bytes..][..rows * row_bytes];
     let ordered;
     let bytes = match name.rsplit('.').nth(1) {
-        Some("q_proj" | "k_proj") => {
+        Some("q_proj" | "k_proj") if config.family() == Family::Llama => {
+            let row_bytes = bytes.len() / shape[0];
             ordered = halves_from_pairs(bytes, row_bytes, config.head_dim);
             &ordered[..]
         }
         _ => bytes,
     };
+    // Gemma's files hold norms' weights whole, ours their difference from one.
+    let whole_norm = shape.len() == 1 && config.norm_offset() != 0.0;
     Ok(match stored {
         Stored::Blocks(format) => Values::Quantised(Quantised::new(format, [rows, cols], bytes)),
+        Stored::F32 if whole_norm => Values::Dense(
+            bytemuck::pod_collect_to_vec::<_, f32>(bytes)
+                .into_iter()
+                .map(|weight| weight - config.norm_offset())
+                .collect(),
+        ),
         Stored::F32 => Values::Dense(bytemuck::pod_collect_to_vec(bytes)),
         Stored::F16 => Values::Dense(halves(bytes, |bits| half::f16::from_bits(bits).to_f32())),
         Stored::Bf16 => Values::Dense(halves(bytes, |bits| half::bf16::from_bits(bits).to_f32())),

@@ -1,9 +1,10 @@
-//! The tokenizer inside a GGUF file: byte-level BPE, told in the terms of a `tokenizer.json`.
+//! The tokenizer inside a GGUF file, byte-level BPE or SentencePiece's, told in the terms of a `tokenizer.json`.
 
 use serde_json::{Map, Value, json};
 use tokenizer::Tokenizer;
 
 use super::file::{Entry, File};
+use super::sentence_piece;
 use crate::Result;
 
 /// Kinds of tokens that are never cut out of ordinary text: control tokens, and those a user added.
@@ -16,13 +17,7 @@ const QWEN_2: &str = r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{
 
 pub(super) fn tokenizer(file: &File) -> Result<Tokenizer> {
     let model = file.text("tokenizer.ggml.model")?;
-    if model != "gpt2" {
-        return Err(file.wrong(format!(
-            "`tokenizer.ggml.model` is {model}: byte-level BPE (gpt2) is read"
-        )));
-    }
     let tokens = file.texts("tokenizer.ggml.tokens")?;
-    let merges = file.texts("tokenizer.ggml.merges")?;
     let kinds = file.list("tokenizer.ggml.token_type").unwrap_or_default();
     let added: Vec<Value> = tokens
         .iter()
@@ -45,19 +40,20 @@ pub(super) fn tokenizer(file: &File) -> Result<Tokenizer> {
         .enumerate()
         .map(|(id, token)| ((*token).to_owned(), id.into()))
         .collect();
-    let description = json!({
-        "version": "1.0",
-        "added_tokens": added,
-        "normalizer": null,
-        "pre_tokenizer": cutting(file)?,
-        "post_processor": null,
-        "decoder": byte_level(false),
-        "model": {
-            "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
-            "vocab": vocab, "merges": merges,
-        },
-    });
+    let described = match model {
+        "gpt2" => byte_level_bpe(file, vocab)?,
+        "llama" => sentence_piece::described(file, &tokens, vocab)?,
+        other => {
+            return Err(file.wrong(format!(
+                "`tokenizer.ggml.model` is {other}: gpt2 (byte-level BPE) and llama (SentencePiece) are read"
+            )));
+        }
+    };
+    let mut description =
+        json!({ "version": "1.0", "added_tokens": added, "post_processor": null });
+    for (name, part) in described {
+        description[name] = part;
+    }
     let mut config = Map::new();
     for name in ["bos", "eos", "unknown", "padding"] {
         let id = file.count(&format!("tokenizer.ggml.{name}_token_id"));
@@ -77,6 +73,29 @@ pub(super) fn tokenizer(file: &File) -> Result<Tokenizer> {
         description.to_string().as_bytes(),
         config.into(),
     )?)
+}
+
+/// The parts of a `tokenizer.json` by name.
+pub(super) type Described = [(&'static str, Value); 4];
+
+fn byte_level_bpe(file: &File, vocab: Map<String, Value>) -> Result<Described> {
+    let merges = file.texts("tokenizer.ggml.merges")?;
+    // Llama 3 takes a word that is a token for that token, whatever merges would make of it.
+    let whole_words = matches!(
+        file.text("tokenizer.ggml.pre"),
+        Ok("llama3" | "llama-v3" | "llama-bpe")
+    );
+    let model = json!({
+        "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+        "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": whole_words,
+        "vocab": vocab, "merges": merges,
+    });
+    Ok([
+        ("normalizer", Value::Null),
+        ("pre_tokenizer", cutting(file)?),
+        ("decoder", byte_level(false)),
+        ("model", model),
+    ])
 }
 
 fn byte_level(cuts: bool) -> Value {

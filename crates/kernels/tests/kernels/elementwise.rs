@@ -3,7 +3,7 @@ use kernels::embedding::{embedding_backward, embedding_forward};
 use kernels::math::{exp_slice, sigmoid_slice, tanh_slice};
 use kernels::optimizer::{AdamW, adamw_step, sum_of_squares};
 use kernels::reference;
-use kernels::rope::rope;
+use kernels::rope::{Rotary, rope};
 use proptest::prelude::*;
 
 use crate::{assert_close, bits, same_for_any_threads, values, wide};
@@ -105,16 +105,24 @@ proptest! {
     }
 
     #[test]
-    fn rotation_and_its_inverse(rows in 1_usize..6, heads in 1_usize..4, half in 1_usize..40, seed: u64) {
-        let head_dim = 2 * half;
+    fn rotation_and_its_inverse(
+        rows in 1_usize..6, heads in 1_usize..4, half in 1_usize..40, still in 0_usize..20, seed: u64,
+    ) {
+        let head_dim = 2 * half + still;
+        let rotary = Rotary::new(10_000.0, 2 * half);
         let x = values(rows * heads * head_dim, seed);
         let positions: Vec<u32> =
             (0..rows as u32).map(|i| if i == 3 { 3_000_000_000 } else { i * 37 + (seed % 500) as u32 }).collect();
         let (mut turned, mut back) = (vec![0.0; x.len()], vec![0.0; x.len()]);
-        rope(&x, &positions, heads, head_dim, 10_000.0, false, &mut turned);
-        rope(&turned, &positions, heads, head_dim, 10_000.0, true, &mut back);
+        rope(&x, &positions, heads, head_dim, &rotary, false, &mut turned);
+        rope(&turned, &positions, heads, head_dim, &rotary, true, &mut back);
         let expected: Vec<f64> = wide(&x).chunks_exact(head_dim).enumerate()
-            .flat_map(|(i, x)| reference::rope(x, positions[i / heads], 10_000.0, false)).collect();
+            .flat_map(|(i, x)| {
+                let mut y = reference::rope(&x[..2 * half], positions[i / heads], 10_000.0, false);
+                y.extend(&x[2 * half..]);
+                y
+            })
+            .collect();
         assert_close(&turned, &expected, 1e-6);
         assert_close(&back, &wide(&x), 1e-6);
     }

@@ -47,7 +47,7 @@ struct Measured {
     interval: Interval,
 }
 
-const RESAMPLING: Resampling = Resampling {
+pub(super) const RESAMPLING: Resampling = Resampling {
     seed: Seed(0),
     resamples: 1000,
 };
@@ -64,7 +64,12 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
     let mut measured = Vec::new();
     for (name, (task, remark)) in names.iter().zip(&tasks) {
         display.mark(name, Mark::Running, "");
-        let series = task.measure(&engine, arguments, display.progress())?;
+        let series = task.measure(
+            &engine,
+            arguments.max_tokens,
+            arguments.limit,
+            display.progress(),
+        )?;
         for (metric, series) in series {
             let interval = series.interval(metric, RESAMPLING);
             if interval.n > 0 {
@@ -120,7 +125,7 @@ fn row(one: &Measured) -> Vec<String> {
 }
 
 /// What a model can be measured on.
-enum Task {
+pub(super) enum Task {
     Questions(Vec<question::Question>),
     Pairs(Vec<question::Pair>),
     Documents(PathBuf),
@@ -128,7 +133,7 @@ enum Task {
 
 impl Task {
     /// The task called `name`, and what of its file was left out.
-    fn find(name: &str, context: &Context) -> anyhow::Result<(Self, String)> {
+    pub(super) fn find(name: &str, context: &Context) -> anyhow::Result<(Self, String)> {
         if name == "nursery" {
             let recipe = Choice::default().resolve(Vec::new())?;
             let world = nursery::run(&recipe.world, &context.store()?, &Progress::silent())?;
@@ -178,21 +183,19 @@ impl Task {
         })
     }
 
-    fn measure(
+    /// What is measured of `limit` items (all when 0), answers of at most `max_tokens`.
+    pub(super) fn measure(
         &self,
         engine: &Engine,
-        arguments: &Arguments,
+        max_tokens: usize,
+        limit: usize,
         progress: &Progress,
     ) -> anyhow::Result<Vec<(Metric, Series)>> {
-        let limit = if arguments.limit == 0 {
-            usize::MAX
-        } else {
-            arguments.limit
-        };
+        let limit = if limit == 0 { usize::MAX } else { limit };
         Ok(match self {
             Self::Questions(questions) => {
                 let questions = &questions[..questions.len().min(limit)];
-                let (given, _) = answers::ask(engine, questions, arguments.max_tokens, progress)?;
+                let (given, _) = answers::ask(engine, questions, max_tokens, progress)?;
                 let judged = answers::judge(questions, &given, &RefusalMarkers::default());
                 answers::series(&judged).into_iter().collect()
             }

@@ -2,6 +2,7 @@
 
 pub(crate) mod align;
 pub(crate) mod chat;
+pub(crate) mod compare;
 pub(crate) mod data;
 pub(crate) mod eval;
 pub(crate) mod feedback;

@@ -110,6 +110,66 @@ pub(super) fn curves(
     figure(title, &legend, &svg)
 }
 
+/// One point of a scatter plot, named beside it, with its 95 % interval.
+pub(super) struct Point {
+    pub(super) name: String,
+    pub(super) at: (f64, f64),
+    pub(super) interval: (f64, f64),
+    /// Which colour class, as for a series.
+    pub(super) tone: usize,
+}
+
+/// Points with whiskers and names as a `<figure>`; nothing without points.
+pub(super) fn scatter(title: &str, x_name: &str, points: &[Point], y_label: Label) -> String {
+    if points.is_empty() {
+        return String::new();
+    }
+    let corners = points.iter().flat_map(|point| {
+        let (x, (low, high)) = (point.at.0, point.interval);
+        [(0.0, low), (1.3 * x, high)]
+    });
+    let (xs, ys) = bounds(corners);
+    let svg = svg(|area| {
+        let mut chart = ChartBuilder::on(area)
+            .margin_top(8)
+            .margin_right(14)
+            .x_label_area_size(36)
+            .y_label_area_size(52)
+            .build_cartesian_2d(xs.0..xs.1, ys.0..ys.1)?;
+        chart
+            .configure_mesh()
+            .disable_x_mesh()
+            .light_line_style(TRANSPARENT)
+            .bold_line_style(GRID)
+            .axis_style(GRID)
+            .x_labels(5)
+            .y_labels(5)
+            .x_desc(x_name)
+            .label_style(("sans-serif", TEXT).into_font().color(&INK))
+            .axis_desc_style(("sans-serif", TEXT).into_font().color(&INK))
+            .x_label_formatter(&|x| crate::quantity::short(*x))
+            .y_label_formatter(&|y| y_label(*y))
+            .draw()?;
+        let style = ("sans-serif", TEXT - 3)
+            .into_font()
+            .color(&INK)
+            .pos(Pos::new(HPos::Left, VPos::Center));
+        for point in points {
+            let color = SERIES[point.tone.min(SERIES.len() - 1)];
+            let ((x, y), (low, high)) = (point.at, point.interval);
+            chart.draw_series(LineSeries::new(
+                [(x, low), (x, high)],
+                color.stroke_width(1),
+            ))?;
+            chart.draw_series([Circle::new((x, y), 4, color.filled())])?;
+            let place = chart.backend_coord(&(x, y));
+            area.draw_text(&point.name, &style, (place.0 + 7, place.1))?;
+        }
+        Ok(())
+    });
+    figure(title, &[], &svg)
+}
+
 /// A histogram: counts over equal or unequal bins given by their left edges.
 pub(super) fn histogram(title: &str, x_name: &str, bins: &[(String, f64)]) -> String {
     if bins.iter().all(|(_, count)| *count <= 0.0) {

@@ -4,6 +4,7 @@
 //! everything it shows, [`crate::telling`] fills it from the artifacts of a run.
 
 mod charts;
+mod comparison;
 mod data;
 mod html;
 mod learned;
@@ -161,6 +162,8 @@ pub(crate) struct Filter {
     pub(crate) edited: u64,
 }
 
+pub(crate) use comparison::comparison;
+
 /// The whole page.
 pub(crate) fn page(report: &Report) -> String {
     let sections = [
@@ -186,17 +189,7 @@ pub(crate) fn page(report: &Report) -> String {
             provenance::reproduce(report),
         ),
     ];
-    let mut out = String::with_capacity(256 * 1024);
-    let _ = write!(
-        out,
-        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
-         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
-         <title>{title} – Ontogeny</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
-         <header><div>\n<p class=\"eyebrow\">Ontogeny · {title}</p>\n<h1>{headline}</h1>\n<p class=\"say\">{say}</p>\n</div></header>\n<main>\n",
-        title = escape(&report.title),
-        headline = escape(&report.headline),
-        say = escape(&report.say),
-    );
+    let mut out = head(&report.title, &report.headline, &report.say);
     out.push_str("<ul class=\"facts\">\n");
     for fact in &report.facts {
         let _ = writeln!(
@@ -217,12 +210,32 @@ pub(crate) fn page(report: &Report) -> String {
     for (id, title, body) in &sections {
         out.push_str(&html::section(id, title, lead(id), body));
     }
+    out.push_str(&foot());
+    out
+}
+
+/// The page up to its contents.
+fn head(title: &str, headline: &str, say: &str) -> String {
+    let mut out = String::with_capacity(256 * 1024);
     let _ = write!(
         out,
-        "<footer>Written by {}. Everything on this page is on this page.</footer>\n</main>\n</body>\n</html>\n",
-        escape(artifact::TOOL)
+        "<!doctype html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n\
+         <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
+         <title>{title} – Ontogeny</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
+         <header><div>\n<p class=\"eyebrow\">Ontogeny · {title}</p>\n<h1>{headline}</h1>\n<p class=\"say\">{say}</p>\n</div></header>\n<main>\n",
+        title = escape(title),
+        headline = escape(headline),
+        say = escape(say),
     );
     out
+}
+
+/// The page behind its contents.
+fn foot() -> String {
+    format!(
+        "<footer>Written by {}. Everything on this page is on this page.</footer>\n</main>\n</body>\n</html>\n",
+        escape(artifact::TOOL)
+    )
 }
 
 fn lead(id: &str) -> &'static str {

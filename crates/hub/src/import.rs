@@ -1,0 +1,161 @@
+//! Models of elsewhere into the store: a Hugging Face folder or a GGUF file, checked before it is copied.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+
+use artifact::{Artifact, Key, Progress, Store};
+use serde_json::{Value, json};
+use tensor::Device;
+
+use crate::{Error, Result, load};
+
+/// What belongs to a model, by a file name's ending.
+const ENDINGS: [&str; 5] = [".json", ".safetensors", ".jinja", ".model", ".gguf"];
+/// And by its beginning.
+const BEGINNINGS: [&str; 4] = ["LICENSE", "LICENCE", "README", "NOTICE"];
+/// Bytes between two reports.
+const PIECE: usize = 1 << 20;
+
+/// Copies the model at `source`, a folder or a `.gguf` file, into the store.
+///
+/// The model is read whole first: one that could not be used is refused before anything is written. The artifact's key
+/// holds the BLAKE3 of every file, so that importing the same files again finds what is there.
+///
+/// # Errors
+/// As [`load`]; when a file cannot be read or copied; when interrupted.
+pub fn import(store: &Store, source: &Path, progress: &Progress) -> Result<Artifact> {
+    let files = files(source)?;
+    progress.stage("import", format!("reading {}", source.display()));
+    let model = load(source, &crate::model_name(source), &Device::flex())?;
+    let config = model.decoder.config().clone();
+    let total: u64 = files.iter().map(|file| file.bytes).sum();
+
+    progress.stage("import", "hashing");
+    let mut done = 0;
+    let mut hashes = serde_json::Map::new();
+    for file in &files {
+        let mut hasher = blake3::Hasher::new();
+        file.read(|piece| {
+            hasher.update(piece);
+            done += piece.len() as u64;
+            progress.tick(done, Some(total), "bytes");
+            Ok(progress.check()?)
+        })?;
+        let hash = hasher.finalize().to_hex().to_string();
+        hashes.insert(file.name.clone(), Value::from(hash));
+    }
+    let key = Key::new("model", &json!({ "imported": hashes }));
+    if let Some(there) = store.find(&key)? {
+        return Ok(there);
+    }
+
+    progress.stage("import", "copying");
+    let draft = store.begin(key)?;
+    let mut done = 0;
+    for file in &files {
+        let place = draft.path().join(&file.name);
+        if let Some(folder) = place.parent() {
+            fs::create_dir_all(folder).map_err(Error::io("create", folder))?;
+        }
+        let mut copy = File::create(&place).map_err(Error::io("create", &place))?;
+        file.read(|piece| {
+            done += piece.len() as u64;
+            progress.tick(done, Some(total), "bytes");
+            progress.check()?;
+            copy.write_all(piece).map_err(Error::io("write", &place))
+        })?;
+    }
+    let metrics = json!({
+        "stage": "import",
+        "source": source.display().to_string(),
+        "architecture": config.model_type,
+        "parameters": config.parameters(),
+    });
+    Ok(draft.commit(metrics, Value::Null)?)
+}
+
+/// One file of a model.
+struct Piece {
+    path: PathBuf,
+    /// Relative to the model's folder.
+    name: String,
+    bytes: u64,
+}
+
+impl Piece {
+    fn read(&self, mut with: impl FnMut(&[u8]) -> Result<()>) -> Result<()> {
+        let mut file = File::open(&self.path).map_err(Error::io("open", &self.path))?;
+        let mut buffer = vec![0; PIECE];
+        loop {
+            let read = file
+                .read(&mut buffer)
+                .map_err(Error::io("read", &self.path))?;
+            if read == 0 {
+                return Ok(());
+            }
+            with(&buffer[..read])?;
+        }
+    }
+}
+
+/// The files of the model at `source`, sorted by name: those of its folder, and those of the folders that
+/// sentence-transformers puts inside.
+fn files(source: &Path) -> Result<Vec<Piece>> {
+    let piece = |path: PathBuf, name: String| {
+        let about = fs::metadata(&path).map_err(Error::io("read", &path))?;
+        Ok::<_, Error>(about.is_file().then_some(Piece {
+            path,
+            name,
+            bytes: about.len(),
+        }))
+    };
+    if !source.is_dir() {
+        let name = source.file_name().unwrap_or_default().to_string_lossy();
+        let one = piece(source.to_owned(), name.into_owned())?;
+        return Ok(one.into_iter().collect());
+    }
+    let mut found = Vec::new();
+    let with_config = source.join("config.json").is_file();
+    for (path, name) in listed(source)? {
+        // Some publishers put a copy of the same model beside its folder's own files.
+        if with_config && name.ends_with(".gguf") {
+            continue;
+        }
+        if path.is_dir() && name.starts_with(|first: char| first.is_ascii_digit()) {
+            for (path, inner) in listed(&path)? {
+                if belongs(&inner) {
+                    found.extend(piece(path, format!("{name}/{inner}"))?);
+                }
+            }
+        } else if belongs(&name) {
+            found.extend(piece(path, name)?);
+        }
+    }
+    found.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(found)
+}
+
+fn belongs(name: &str) -> bool {
+    let ours = ["artifact.json", "measured.json"].contains(&name);
+    !ours
+        && (name == "vocab.txt"
+            || name == "merges.txt"
+            || ENDINGS.iter().any(|ending| name.ends_with(ending))
+            || BEGINNINGS
+                .iter()
+                .any(|beginning| name.starts_with(beginning)))
+}
+
+fn listed(folder: &Path) -> Result<Vec<(PathBuf, String)>> {
+    let entries = fs::read_dir(folder).map_err(Error::io("list", folder))?;
+    entries
+        .map(|entry| {
+            let entry = entry.map_err(Error::io("list", folder))?;
+            Ok((
+                entry.path(),
+                entry.file_name().to_string_lossy().into_owned(),
+            ))
+        })
+        .collect()
+}
