@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use artifact::write_atomic;
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value, json};
 
 use crate::chat::CHATML;
@@ -58,7 +59,12 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Library`] when the bytes are not a tokenizer, [`Error::Template`] when the chat template is broken.
     pub fn from_json(tokenizer: &[u8], config: Value) -> Result<Self> {
-        let raw = tokenizers::Tokenizer::from_bytes(tokenizer)
+        // The library unwraps inside its parsers: what is not even JSON is found before, the rest is caught.
+        serde_json::from_slice::<IgnoredAny>(tokenizer)
+            .map_err(Error::library("read the tokenizer"))?;
+        let parsed = std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(tokenizer));
+        let raw = parsed
+            .unwrap_or_else(|_| Err("its parts do not fit each other".into()))
             .map_err(Error::library("read the tokenizer"))?;
         Self::assemble(raw, config)
     }

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use mmap_io::MemoryMappedFile;
+
 use crate::{Error, Result};
 
 /// Where tensors begin: multiples of this, where the file does not say otherwise.
@@ -30,11 +32,11 @@ pub(super) struct Described {
     offset: u64,
 }
 
-/// A file in memory, its head read.
+/// A file mapped into memory, its head read.
 #[derive(Debug)]
 pub(super) struct File {
     path: PathBuf,
-    bytes: Vec<u8>,
+    map: MemoryMappedFile,
     pub(super) entries: BTreeMap<String, Entry>,
     pub(super) tensors: BTreeMap<String, Described>,
     data: usize,
@@ -42,9 +44,16 @@ pub(super) struct File {
 
 impl File {
     pub(super) fn open(path: &Path) -> Result<Self> {
-        let bytes = std::fs::read(path).map_err(Error::io("read", path))?;
+        let length = std::fs::metadata(path)
+            .map_err(Error::io("read", path))?
+            .len();
+        if length == 0 {
+            return Err(Error::weights(path, "it is empty"));
+        }
+        let map = MemoryMappedFile::open_ro(path)
+            .map_err(|error| Error::io("map", path)(std::io::Error::other(error.to_string())))?;
         let mut reader = Reader {
-            bytes: &bytes,
+            bytes: whole(&map),
             at: 0,
         };
         let head = reader
@@ -57,11 +66,11 @@ impl File {
         };
         let data = (reader.at as u64).next_multiple_of(alignment) as usize;
         Ok(Self {
+            data,
             path: path.to_owned(),
-            bytes,
+            map,
             entries,
             tensors,
-            data,
         })
     }
 
@@ -92,7 +101,7 @@ impl File {
                 })
             });
         range
-            .and_then(|range| self.bytes.get(range))
+            .and_then(|range| whole(&self.map).get(range))
             .ok_or_else(|| {
                 self.wrong(format!(
                     "tensor `{name}` reaches past the end of the file: is the download whole?"
@@ -147,6 +156,11 @@ impl File {
         };
         self.wrong(format!("`{key}` {got}, expected {expected}"))
     }
+}
+
+/// Everything that is mapped.
+fn whole(map: &MemoryMappedFile) -> &[u8] {
+    map.as_slice_bytes(0, map.len()).unwrap_or(&[])
 }
 
 struct Head {
