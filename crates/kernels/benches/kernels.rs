@@ -252,7 +252,7 @@ fn elementwise(c: &mut Criterion) {
                 &rope::Rotary::new(1e4, head_dim),
                 false,
                 &mut out,
-            )
+            );
         },
         || {
             for (i, head) in gate64.chunks_exact(head_dim).enumerate() {

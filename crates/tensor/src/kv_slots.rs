@@ -157,10 +157,10 @@ mod tests {
     use super::*;
     use crate::testing::{agree, random};
 
-    type Attend = fn(&mut KvSlots, [Tensor<4>; 3], &[SlotRow]) -> Tensor<4>;
+    type Attend = fn(&mut KvSlots, [Tensor<4>; 3], &[SlotRow], Option<usize>) -> Tensor<4>;
 
     /// Three steps of two sequences in four slots.
-    fn run(attend: Attend) -> Vec<Vec<f32>> {
+    fn run(attend: Attend, window: Option<usize>) -> Vec<Vec<f32>> {
         let mut slots = KvSlots::new(4, 16);
         let steps = [(7, [0, 0]), (1, [7, 7]), (3, [8, 2])];
         let step = |(seq, starts): (usize, [usize; 2])| {
@@ -168,17 +168,29 @@ mod tests {
             let rows = [3, 1].into_iter().zip(starts);
             let rows: Vec<SlotRow> = rows.map(|(slot, start)| SlotRow { slot, start }).collect();
             let inputs = [tensor(4, 1), tensor(2, 2), tensor(2, 3)];
-            flex::to_vec(attend(&mut slots, inputs, &rows))
+            flex::to_vec(attend(&mut slots, inputs, &rows, window))
         };
         steps.map(step).to_vec()
     }
 
     #[test]
     fn cpu_path_equals_portable_path() {
-        agree(
-            1e-5,
-            || run(|slots, [q, k, v], rows| slots.attend(q, k, v, rows, 0.35)),
-            || run(|slots, [q, k, v], rows| slots.attend_portable(q, k, v, rows, 0.35)),
-        );
+        for window in [None, Some(3)] {
+            agree(
+                1e-5,
+                || {
+                    run(
+                        |slots, [q, k, v], rows, w| slots.attend(q, k, v, rows, w, 0.35),
+                        window,
+                    )
+                },
+                || {
+                    run(
+                        |slots, [q, k, v], rows, w| slots.attend_portable(q, k, v, rows, w, 0.35),
+                        window,
+                    )
+                },
+            );
+        }
     }
 }

@@ -290,7 +290,7 @@ impl Config {
                 )
             }
             Some(RopeScaling::Linear { factor } | RopeScaling::Llama3 { factor, .. })
-                if !(*factor > 0.0) =>
+                if factor.is_nan() || *factor <= 0.0 =>
             {
                 wrong(
                     "rope_scaling.factor",

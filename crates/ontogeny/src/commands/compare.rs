@@ -246,6 +246,8 @@ fn ways(task: &Task, arguments: &Arguments) -> Vec<usize> {
 }
 
 /// A task's metrics, and the seconds of an answer when many are asked at once.
+type Answered = (Vec<(Metric, Series)>, Option<f64>);
+
 fn answer(
     task: &Task,
     engine: &Engine,
@@ -253,7 +255,7 @@ fn answer(
     chat: bool,
     arguments: &Arguments,
     progress: &Progress,
-) -> anyhow::Result<(Vec<(Metric, Series)>, Option<f64>)> {
+) -> anyhow::Result<Answered> {
     let Task::Questions(questions) = task else {
         let limits = (arguments.max_tokens, arguments.limit);
         return Ok((task.measure(engine, limits.0, limits.1, progress)?, None));
