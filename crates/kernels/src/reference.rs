@@ -51,6 +51,22 @@ pub fn gelu(x: f64) -> f64 {
     0.5 * x * (1.0 + ((2.0 / std::f64::consts::PI).sqrt() * (x + 0.044715 * x.powi(3))).tanh())
 }
 
+/// GELU in its exact form, x · Φ(x): Φ(x) − 1/2 is the density times x + x³/3 + x⁵/(3·5) + …, all terms of one sign;
+/// beyond 8 the tail is below 1e-15.
+pub fn erf_gelu(x: f64) -> f64 {
+    if x.abs() > 8.0 {
+        return x.max(0.0);
+    }
+    let density = (-x * x / 2.0).exp() / (2.0 * std::f64::consts::PI).sqrt();
+    let (mut term, mut sum, mut factor) = (x, x, 1.0);
+    while term.abs() > 1e-17 * sum.abs() {
+        factor += 2.0;
+        term *= x * x / factor;
+        sum += term;
+    }
+    x * (0.5 + density * sum)
+}
+
 /// Rotates one head, elements i and i + head_dim/2 together.
 pub fn rope(x: &[f64], position: u32, theta: f64, inverse: bool) -> Vec<f64> {
     let half = x.len() / 2;

@@ -2,6 +2,7 @@
 
 mod causal;
 pub mod decoder;
+pub mod encoder;
 pub mod gpt;
 pub mod initial;
 pub mod kv_cache;

@@ -46,6 +46,29 @@ impl Rows {
         self.ranges.iter().map(narrowed).collect()
     }
 
+    /// Several texts behind one another in each batch entry of `seq` rows, each seeing the whole of itself and nothing
+    /// else. Rows behind the last text are padding: at position 0, seeing nothing.
+    ///
+    /// `lengths[entry]` are the texts' lengths, together at most `seq`.
+    pub fn texts(lengths: &[Vec<usize>], seq: usize) -> Self {
+        let (mut positions, mut ranges) = (Vec::new(), Vec::new());
+        for (entry, lengths) in lengths.iter().enumerate() {
+            let mut low = 0;
+            for &length in lengths {
+                let high = low + length as u32;
+                positions.extend(0..length as u32);
+                ranges.extend(std::iter::repeat_n([low, high], length));
+                low = high;
+            }
+            positions.resize((entry + 1) * seq, 0);
+            ranges.resize((entry + 1) * seq, [0, 0]);
+        }
+        Self {
+            positions: positions.into(),
+            ranges: ranges.into(),
+        }
+    }
+
     /// Rows behind what a cache holds: entry `b` continues at `starts[b]` with `seq` tokens.
     pub fn continued(starts: &[usize], seq: usize) -> Self {
         let positions: Arc<[u32]> = starts
@@ -78,6 +101,13 @@ mod tests {
             &rows.within(2)[..],
             &[[0, 1], [0, 2], [2, 3], [2, 4], [3, 5]]
         );
+    }
+
+    #[test]
+    fn texts_see_the_whole_of_themselves() {
+        let rows = Rows::texts(&[vec![2, 1], vec![4]], 4);
+        assert_eq!(&rows.positions[..], &[0, 1, 0, 0, 0, 1, 2, 3]);
+        assert_eq!(&rows.ranges[..5], &[[0, 2], [0, 2], [2, 3], [0, 0], [0, 4]]);
     }
 
     #[test]

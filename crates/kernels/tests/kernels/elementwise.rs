@@ -1,4 +1,7 @@
-use kernels::activation::{gelu_backward, gelu_forward, swiglu_backward, swiglu_forward};
+use kernels::activation::{
+    erf_gelu_backward, erf_gelu_forward, gelu_backward, gelu_forward, swiglu_backward,
+    swiglu_forward,
+};
 use kernels::embedding::{embedding_backward, embedding_forward};
 use kernels::math::{exp_slice, sigmoid_slice, tanh_slice};
 use kernels::optimizer::{AdamW, adamw_step, sum_of_squares};
@@ -33,6 +36,7 @@ fn functions_are_accurate_to_about_two_units_in_the_last_place() {
     assert!(worst(sigmoid_slice, sigmoid, -80.0, 80.0) < 4e-7);
     assert!(worst(tanh_slice, f64::tanh, -12.0, 12.0) < 4e-7);
     assert!(worst(tanh_slice, f64::tanh, -1e-3, 1e-3) < 4e-7);
+    assert!(worst(erf_gelu_forward, reference::erf_gelu, -2.0, 12.0) < 6e-7);
 }
 
 #[test]
@@ -58,13 +62,16 @@ fn functions_are_right_at_the_ends_and_at_zero() {
         bits(&apply(tanh_slice, &ends)[..6]),
         bits(&[-1.0, -1.0, -0.0, 0.0, 1.0, 1.0])
     );
-    for f in [exp_slice, sigmoid_slice, tanh_slice, gelu_forward] {
+    let gelus = [gelu_forward, erf_gelu_forward];
+    for f in [exp_slice, sigmoid_slice, tanh_slice, gelus[0], gelus[1]] {
         assert!(apply(f, &ends)[6].is_nan());
     }
-    assert_eq!(
-        apply(gelu_forward, &ends)[..6],
-        [0.0, 0.0, 0.0, 0.0, 1e30, f32::INFINITY]
-    );
+    for gelu in gelus {
+        assert_eq!(
+            apply(gelu, &ends)[..6],
+            [0.0, 0.0, 0.0, 0.0, 1e30, f32::INFINITY]
+        );
+    }
     // Near the end of the subnormal numbers, too.
     assert_close(
         &apply(exp_slice, &[-100.0, 88.72]),
@@ -92,6 +99,10 @@ proptest! {
         assert_close(&out, &each(&|i| reference::gelu(gate64[i])), 1e-6);
         gelu_backward(&dy, &gate, &mut dup);
         assert_close(&dup, &each(&|i| dy64[i] * slope(&reference::gelu, gate64[i])), 1e-5);
+        erf_gelu_forward(&gate, &mut out);
+        assert_close(&out, &each(&|i| reference::erf_gelu(gate64[i])), 1e-6);
+        erf_gelu_backward(&dy, &gate, &mut dup);
+        assert_close(&dup, &each(&|i| dy64[i] * slope(&reference::erf_gelu, gate64[i])), 1e-5);
     }
 
     #[test]
