@@ -131,6 +131,14 @@ impl Checkpoint {
             .and_then(|&number| self.files.get(number))
     }
 
+    /// The names of all tensors, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let files = self.files.iter();
+        let mut names: Vec<String> = files.flat_map(|part| part.metadata.offset_keys()).collect();
+        names.sort();
+        names
+    }
+
     /// The shape of a tensor that is there.
     pub fn shape(&self, name: &str) -> Option<&[usize]> {
         let info = self.part(name)?.metadata.info(name)?;

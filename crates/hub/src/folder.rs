@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tensor::{Device, Precision};
 use tokenizer::Tokenizer;
 
+use crate::adapter::{base_of, is_adapter, load_with_base};
 use crate::checkpoint::Checkpoint;
 use crate::weights::{self, HostTensor};
 use crate::{Error, Result, gguf, names};
@@ -53,6 +54,9 @@ impl From<Precision> for Products {
     }
 }
 
+/// The other name under which Llama's layers are known, and its class.
+pub(crate) const MISTRAL: (&str, &str) = ("mistral", "MistralForCausalLM");
+
 /// A model in memory with what is needed to talk to it.
 #[derive(Debug)]
 pub struct LoadedModel {
@@ -69,6 +73,9 @@ pub struct LoadedModel {
 /// # Errors
 /// When it is missing, is no JSON, or its numbers do not fit each other.
 pub fn read_config(folder: &Path) -> Result<ModelConfig> {
+    if is_adapter(folder) {
+        return read_config(&base_of(folder)?);
+    }
     if let Some(file) = gguf_of(folder) {
         return Ok(ModelConfig {
             decoder: gguf::read_config(&file)?,
@@ -104,11 +111,14 @@ pub(crate) fn gguf_of(path: &Path) -> Option<PathBuf> {
     files.next().is_none().then_some(first)
 }
 
-/// Reads a model's folder, or a `.gguf` file, onto a device.
+/// Reads a model's folder, a `.gguf` file, or an adapter with its base, onto a device.
 ///
 /// # Errors
 /// Names the file, and in it the tensor or field, that is missing or does not fit.
 pub fn load(folder: &Path, id: &str, device: &Device) -> Result<LoadedModel> {
+    if is_adapter(folder) {
+        return load_with_base(folder, id, device);
+    }
     if let Some(file) = gguf_of(folder) {
         return gguf::load(&file, id, device);
     }
@@ -133,6 +143,9 @@ pub fn load(folder: &Path, id: &str, device: &Device) -> Result<LoadedModel> {
 /// # Errors
 /// As [`load`].
 pub fn tokenizer(path: &Path) -> Result<Tokenizer> {
+    if is_adapter(path) && !path.join("tokenizer.json").is_file() {
+        return tokenizer(&base_of(path)?);
+    }
     match gguf_of(path) {
         Some(file) => gguf::tokenizer_of(&file),
         None => Ok(Tokenizer::load(path)?),
@@ -144,6 +157,9 @@ pub fn tokenizer(path: &Path) -> Result<Tokenizer> {
 /// # Errors
 /// As [`load`].
 pub fn load_decoder(folder: &Path, device: &Device) -> Result<Decoder> {
+    if is_adapter(folder) {
+        return Ok(load_with_base(folder, "", device)?.decoder);
+    }
     if let Some(file) = gguf_of(folder) {
         return gguf::load_decoder(&file, device);
     }
@@ -158,7 +174,7 @@ pub fn load_decoder(folder: &Path, device: &Device) -> Result<Decoder> {
 }
 
 /// A tensor of ours out of the family's files, which some publishers write without the model's own prefix.
-fn values(
+pub(crate) fn values(
     checkpoint: &Checkpoint,
     config: &Config,
     name: &str,
@@ -183,20 +199,7 @@ pub fn save(folder: &Path, decoder: &Decoder, tokenizer: &Tokenizer) -> Result<(
         decoder: decoder.config().clone(),
         precision: decoder.precision().into(),
     };
-    let mut config_json = serde_json::to_value(&config).expect("a config is numbers and strings");
-    config_json["torch_dtype"] = "float32".into();
-    let generation = serde_json::json!({
-        "bos_token_id": config.decoder.bos_token_id,
-        "eos_token_id": [tokenizer.end_of_text(), tokenizer.end_of_turn()],
-    });
-    for (name, value) in [
-        ("config.json", config_json),
-        ("generation_config.json", generation),
-    ] {
-        let text = serde_json::to_string_pretty(&value).expect("values are JSON") + "\n";
-        artifact::write_atomic(&folder.join(name), text.as_bytes())?;
-    }
-    tokenizer.save(folder)?;
+    describe(folder, &config, tokenizer, "float32")?;
     let names = config.decoder.tensors().into_iter().map(|(name, _)| name);
     let tensors: Vec<HostTensor> = names
         .zip(weights::parameters(decoder))
@@ -211,4 +214,30 @@ pub fn save(folder: &Path, decoder: &Decoder, tokenizer: &Tokenizer) -> Result<(
         &tensors,
         &[("format", "pt".to_owned())],
     )
+}
+
+/// Writes everything of a model's folder but the weights.
+pub(crate) fn describe(
+    folder: &Path,
+    config: &ModelConfig,
+    tokenizer: &Tokenizer,
+    dtype: &str,
+) -> Result<()> {
+    let mut config_json = serde_json::to_value(config).expect("a config is numbers and strings");
+    config_json["torch_dtype"] = dtype.into();
+    if config.decoder.model_type == MISTRAL.0 {
+        config_json["sliding_window"] = serde_json::Value::Null;
+    }
+    let generation = serde_json::json!({
+        "bos_token_id": config.decoder.bos_token_id,
+        "eos_token_id": [tokenizer.end_of_text(), tokenizer.end_of_turn()],
+    });
+    for (name, value) in [
+        ("config.json", config_json),
+        ("generation_config.json", generation),
+    ] {
+        let text = serde_json::to_string_pretty(&value).expect("values are JSON") + "\n";
+        artifact::write_atomic(&folder.join(name), text.as_bytes())?;
+    }
+    Ok(tokenizer.save(folder)?)
 }

@@ -1,8 +1,10 @@
 //! Checkpoints in and out: folders in the layout of Hugging Face (`config.json`, `model.safetensors`, `tokenizer.json`,
-//! `tokenizer_config.json`, `generation_config.json`), and GGUF files in.
+//! `tokenizer_config.json`, `generation_config.json`), GGUF files, and adapters in the layout of PEFT.
 
+mod adapter;
 pub mod checkpoint;
 mod error;
+pub mod export;
 mod folder;
 mod gguf;
 mod import;
@@ -10,9 +12,13 @@ mod names;
 mod resolve;
 pub mod weights;
 
+pub use adapter::{
+    AdapterConfig, attach, base_of, is_adapter, read_adapter, read_adapter_config, save_adapter,
+};
 pub use error::{Error, Result};
 pub use folder::{
     LoadedModel, ModelConfig, Products, load, load_decoder, read_config, save, tokenizer,
 };
+pub use gguf::storage::Storage;
 pub use import::import;
 pub use resolve::{model_name, resolve};

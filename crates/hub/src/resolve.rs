@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use artifact::Store;
 
+use crate::adapter::is_adapter;
 use crate::folder::gguf_of;
 use crate::{Error, Result};
 
@@ -14,7 +15,8 @@ use crate::{Error, Result};
 /// When nothing goes by that name (near misses are listed), or what does is no model.
 pub fn resolve(store: &Store, wanted: &str) -> Result<(PathBuf, String)> {
     let folder = Path::new(wanted);
-    if folder.join("config.json").is_file() || (folder.is_dir() && gguf_of(folder).is_some()) {
+    let holds_model = folder.join("config.json").is_file() || is_adapter(folder);
+    if holds_model || (folder.is_dir() && gguf_of(folder).is_some()) {
         return Ok((folder.to_owned(), model_name(folder)));
     }
     if folder.extension().is_some_and(|ending| ending == "gguf") && folder.is_file() {

@@ -49,18 +49,20 @@ pub fn write(path: &Path, tensors: &[HostTensor], metadata: &[(&str, String)]) -
         })
         .collect::<std::result::Result<_, _>>()
         .map_err(|error| Error::weights(path, error.to_string()))?;
-    // One key: a map of several would come out in any order, and equal models would differ in bytes.
-    let metadata = serde_json::to_string(
-        &metadata
-            .iter()
-            .cloned()
-            .collect::<std::collections::BTreeMap<_, _>>(),
-    )
-    .expect("strings are JSON");
-    let metadata = [("ontogeny".to_owned(), metadata)].into();
+    // One key: a map of several would come out in any order, and equal models would differ in bytes. Python's
+    // `transformers` wants to see `format` itself.
+    let metadata = match metadata {
+        [("format", format)] => [("format".to_owned(), format.clone())].into(),
+        _ => [("ontogeny".to_owned(), ours(metadata))].into(),
+    };
     let bytes = safetensors::serialize(views, Some(metadata))
         .map_err(|error| Error::weights(path, error.to_string()))?;
     Ok(artifact::write_atomic(path, &bytes)?)
+}
+
+fn ours(metadata: &[(&str, String)]) -> String {
+    let sorted: std::collections::BTreeMap<_, _> = metadata.iter().cloned().collect();
+    serde_json::to_string(&sorted).expect("strings are JSON")
 }
 
 /// A safetensors file in memory.

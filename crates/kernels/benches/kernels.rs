@@ -322,7 +322,7 @@ fn learning(c: &mut Criterion) {
                 &weights,
                 0.0,
                 &mut dhidden,
-                &mut dweight,
+                Some(&mut dweight),
                 &mut losses,
             );
         },

@@ -143,7 +143,7 @@ fn others() {
                 &weights,
                 0.0,
                 &mut dx,
-                &mut dweight,
+                Some(&mut dweight),
                 &mut losses,
             );
         });

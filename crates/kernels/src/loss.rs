@@ -41,7 +41,7 @@ fn check(operation: &str, hidden: &[f32], weight: &[f32], targets: &[u32]) -> (u
 ///
 /// `hidden` is `[rows, dim]`, `weight` `[vocab, dim]`. The loss of row i is `−ln p(target) + z_loss · (ln Z)²`, with Z
 /// the sum of exponentiated logits; it is written to `per_row_loss`. The gradients of Σ weights\[i\] · loss\[i\] overwrite
-/// `dhidden` and `dweight`. Rows of weight 0 are skipped: their loss and gradient are 0, and their target is not read.
+/// `dhidden` and, where it is asked for, `dweight`. Rows of weight 0 are skipped: their loss and gradient are 0, and their target is not read.
 ///
 /// # Panics
 /// When the target of a row with weight is outside the vocabulary, or the lengths do not fit each other.
@@ -57,7 +57,7 @@ pub fn lm_loss_forward_backward(
     weights: &[f32],
     z_loss: f32,
     dhidden: &mut [f32],
-    dweight: &mut [f32],
+    mut dweight: Option<&mut [f32]>,
     per_row_loss: &mut [f32],
 ) {
     const NAME: &str = "lm_loss_forward_backward";
@@ -76,13 +76,15 @@ pub fn lm_loss_forward_backward(
         hidden.len(),
         "{NAME}: dhidden must be as long as hidden"
     );
-    assert_eq!(
-        dweight.len(),
-        weight.len(),
-        "{NAME}: dweight must be as long as weight"
-    );
     dhidden.fill(0.0);
-    dweight.fill(0.0);
+    if let Some(dweight) = &mut dweight {
+        assert_eq!(
+            dweight.len(),
+            weight.len(),
+            "{NAME}: dweight must be as long as weight"
+        );
+        dweight.fill(0.0);
+    }
     per_row_loss.fill(0.0);
     let active: Vec<usize> = (0..targets.len())
         .filter(|&row| weights[row] != 0.0)
@@ -136,17 +138,19 @@ pub fn lm_loss_forward_backward(
             &mut dx_gathered[..n * dim]
         };
         matmul(precision, n, dim, vocab, dlogits, w_mat, dx, false, None);
-        matmul(
-            precision,
-            vocab,
-            dim,
-            n,
-            dlogits.transposed(),
-            x_mat,
-            dweight,
-            true,
-            None,
-        );
+        if let Some(dweight) = &mut dweight {
+            matmul(
+                precision,
+                vocab,
+                dim,
+                n,
+                dlogits.transposed(),
+                x_mat,
+                dweight,
+                true,
+                None,
+            );
+        }
         if !all {
             for (&row, dx) in rows.iter().zip(dx_gathered.chunks_exact(dim)) {
                 dhidden[row * dim..][..dim].copy_from_slice(dx);

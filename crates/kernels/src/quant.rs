@@ -7,14 +7,16 @@
 
 mod activations;
 mod block;
+mod encode;
 mod product;
 
 use half::f16;
 
 pub use block::{Format, dequantize};
+pub use encode::quantize;
 
 use crate::lanes::LANES;
-use crate::pool::{Disjoint, parallel_for, threads};
+use crate::pool::{Disjoint, parallel_chunks_mut, parallel_for, threads};
 use crate::region::{Plain, Region};
 use activations::Activations;
 
@@ -176,6 +178,22 @@ impl Weights {
                 };
             }
         }
+    }
+}
+
+impl Weights {
+    /// All rows as f32, for products that need them so.
+    ///
+    /// # Panics
+    /// When `out` is not as long as the matrix.
+    pub fn values(&self, out: &mut [f32]) {
+        let [rows, cols] = [self.rows, self.cols];
+        assert!(
+            out.len() == rows * cols,
+            "Weights::values: {rows}×{cols} into {} values",
+            out.len()
+        );
+        parallel_chunks_mut(out, cols, |row, out| self.row(row, out));
     }
 }
 

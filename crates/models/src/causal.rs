@@ -12,6 +12,11 @@ pub trait Causal: Module {
     /// The residual stream before the first block: `tokens` `[batch, seq]`, result `[batch, seq, hidden]`.
     fn embed(&self, tokens: Tensor<2, Int>, rows: &Rows) -> Tensor<3>;
 
+    /// Whether [`Self::embed`] has parameters that are trained.
+    fn trains_embedding(&self) -> bool {
+        true
+    }
+
     /// Number of blocks.
     fn blocks(&self) -> usize;
 
@@ -65,7 +70,11 @@ pub trait Causal: Module {
             upstream = taken(&x, &mut gradients); // [batch, seq, hidden]
             found.push(gradients);
         }
-        found.push(pulled(self.embed(tokens, rows), upstream));
+        let x = self.embed(tokens, rows); // [batch, seq, hidden]
+        // A table that stays has no gradient.
+        if self.trains_embedding() {
+            found.push(pulled(x, upstream));
+        }
         (value, found)
     }
 }
@@ -86,6 +95,10 @@ fn taken(x: &Tensor<3>, gradients: &mut Gradients) -> Tensor<3> {
 }
 
 impl Causal for Decoder {
+    fn trains_embedding(&self) -> bool {
+        self.adapters() == 0
+    }
+
     fn embed(&self, tokens: Tensor<2, Int>, rows: &Rows) -> Tensor<3> {
         self.embed(tokens, rows)
     }

@@ -6,8 +6,10 @@
 //! `heads` query heads and `kv_heads` key heads of `head_dim` features, `ffn` features inside the
 //! feed-forward block, `vocab` tokens.
 
+mod adapters;
 mod config;
 pub mod family;
+mod linear;
 mod preset;
 mod published;
 
@@ -18,9 +20,11 @@ use tensor::{
     embedding, fork, gelu, layer_norm, lm_loss, rms_norm, rope,
 };
 
+pub use adapters::AdapterError;
 pub use config::{Config, ConfigError, LayerType, RopeScaling};
 pub use preset::Preset;
 
+use self::linear::Linear;
 use crate::{InitialWeights, KvCache, Matrix, Rows, Values, initial};
 
 /// The weights, in Hugging Face's `[out_features, in_features]`.
@@ -71,13 +75,6 @@ struct Norm {
     bias: Option<Param<Tensor<1>>>, // [features]
 }
 
-/// A matrix, and what is added to each row behind it.
-#[derive(Module, Debug)]
-struct Linear {
-    weight: Matrix,                 // [out_features, in_features]
-    bias: Option<Param<Tensor<1>>>, // [out_features]
-}
-
 impl Norm {
     fn forward<const D: usize>(&self, x: Tensor<D>, config: &Config) -> Tensor<D> {
         let (weight, eps) = (self.weight.val(), config.rms_norm_eps);
@@ -85,31 +82,6 @@ impl Norm {
             (Some(bias), _) => layer_norm(x, weight, bias.val(), eps), // […, features]
             (None, 0.0) => rms_norm(x, weight, eps),                   // […, features]
             (None, offset) => rms_norm(x, weight + offset, eps),       // […, features]
-        }
-    }
-}
-
-impl Linear {
-    fn forward<const D: usize>(&self, x: Tensor<D>, precision: Precision) -> Tensor<D> {
-        self.weight
-            .forward_affine(x, self.bias.as_ref().map(Param::val), precision) // […, out_features]
-    }
-
-    /// [`Self::forward`] of one `x` by several, to the same bits.
-    fn forward_each<const D: usize, const N: usize>(
-        all: [&Self; N],
-        x: Tensor<D>,
-        precision: Precision,
-    ) -> [Tensor<D>; N] {
-        let mut y = Matrix::forward_each(all.map(|one| &one.weight), x, precision).into_iter();
-        all.map(|one| one.biased(y.next().expect("one for each matrix"))) // […, out_features]
-    }
-
-    /// Behind a product by the weight alone.
-    fn biased<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
-        match &self.bias {
-            Some(bias) => x + bias.val().unsqueeze(), // […, out_features]
-            None => x,                                // […, out_features]
         }
     }
 }
@@ -160,6 +132,7 @@ impl Decoder {
                 Linear {
                     weight: matrix!(),
                     bias: when!($bias, vector!()),
+                    adapters: Vec::new(),
                 }
             };
         }
@@ -232,6 +205,12 @@ impl Decoder {
     /// How products are computed.
     pub fn precision(&self) -> Precision {
         self.precision
+    }
+
+    /// The same model with products computed otherwise.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// Where the weights are.
@@ -362,7 +341,7 @@ impl Block {
 
         let [x, h] = fork(x); // [batch, seq, hidden]
         let h = self.feed_forward_layernorm.forward(h, config); // [batch, seq, hidden]
-        let h = self.feed_forward(h, config, precision); // [batch, seq, hidden]
+        let h = self.feed_forward(h, rows, config, precision); // [batch, seq, hidden]
         let h = match &self.feed_forward_norm {
             Some(norm) => norm.forward(h, config), // [batch, seq, hidden]
             None => h,
@@ -396,7 +375,7 @@ impl Block {
         };
 
         let projections = [&self.q_proj, &self.k_proj, &self.v_proj];
-        let [q, k, v] = Linear::forward_each(projections, h, precision); // [batch, seq, … · head_dim]
+        let [q, k, v] = Linear::forward_each(projections, h, rows, precision); // [batch, seq, … · head_dim]
         let q = q.reshape([batch, seq, heads, head_dim]); // [batch, seq, heads, head_dim]
         let k = k.reshape([batch, seq, kv_heads, head_dim]); // [batch, seq, kv_heads, head_dim]
         let v = v.reshape([batch, seq, kv_heads, head_dim]); // [batch, seq, kv_heads, head_dim]
@@ -408,20 +387,24 @@ impl Block {
             (None, None) => attention(q, k, v, &rows.ranges, scale),
         }; // [batch, seq, heads, head_dim]
         let attended = attended.reshape([batch, seq, heads * head_dim]); // [batch, seq, heads · head_dim]
-        self.o_proj.forward(attended, precision) // [batch, seq, hidden]
+        self.o_proj.forward(attended, rows, precision) // [batch, seq, hidden]
     }
 
-    fn feed_forward(&self, h: Tensor<3>, config: &Config, precision: Precision) -> Tensor<3> {
+    fn feed_forward(
+        &self,
+        h: Tensor<3>,
+        rows: &Rows,
+        config: &Config,
+        precision: Precision,
+    ) -> Tensor<3> {
         let Some(gate_proj) = &self.gate_proj else {
-            let h = self.up_proj.forward(h, precision); // [batch, seq, ffn]
-            let Linear { weight, bias } = &self.down_proj;
-            return weight.forward_gelu(h, bias.as_ref().map(Param::val), precision); // [batch, seq, hidden]
+            let h = self.up_proj.forward(h, rows, precision); // [batch, seq, ffn]
+            return self.down_proj.forward_gelu(h, rows, precision); // [batch, seq, hidden]
         };
-        let [gate, up] = Linear::forward_each([gate_proj, &self.up_proj], h, precision); // [batch, seq, ffn]
+        let [gate, up] = Linear::forward_each([gate_proj, &self.up_proj], h, rows, precision); // [batch, seq, ffn]
         if config.hidden_act != "silu" {
-            return self.down_proj.forward(gelu(gate) * up, precision); // [batch, seq, hidden]
+            return self.down_proj.forward(gelu(gate) * up, rows, precision); // [batch, seq, hidden]
         }
-        let h = self.down_proj.weight.forward_swiglu(gate, up, precision); // [batch, seq, hidden]
-        self.down_proj.biased(h) // [batch, seq, hidden]
+        self.down_proj.forward_swiglu(gate, up, rows, precision) // [batch, seq, hidden]
     }
 }

@@ -6,6 +6,7 @@ pub mod encoder;
 pub mod gpt;
 pub mod initial;
 pub mod kv_cache;
+pub mod lora;
 mod matrix;
 mod rows;
 
@@ -13,4 +14,4 @@ pub use causal::Causal;
 pub use initial::InitialWeights;
 pub use kv_cache::KvCache;
 pub use matrix::{Matrix, Values};
-pub use rows::Rows;
+pub use rows::{Adapters, Rows};

@@ -35,7 +35,7 @@ impl Values {
 pub enum Matrix {
     /// In f32: trained, and on any device.
     Dense(Param<Tensor<2>>),
-    /// Of few bits: for inference on the CPU.
+    /// Of few bits, on the CPU: run, and trained through, but not trained.
     Packed(Packed),
 }
 
@@ -44,6 +44,13 @@ pub enum Matrix {
 pub struct Packed {
     #[module(skip)]
     weight: Quantised,
+}
+
+impl Packed {
+    /// `[out_features, in_features]`.
+    pub(crate) fn dims(&self) -> [usize; 2] {
+        self.weight.dims()
+    }
 }
 
 impl Matrix {
@@ -153,6 +160,13 @@ impl Matrix {
         match self {
             Self::Dense(weight) => 4 * weight.val().shape().num_elements(),
             Self::Packed(Packed { weight }) => weight.bytes(),
+        }
+    }
+
+    /// Puts a matrix of few bits into f32.
+    pub(crate) fn make_dense(&mut self, device: &Device) {
+        if let Self::Packed(_) = self {
+            *self = Self::Dense(Param::from_tensor(self.values(device)));
         }
     }
 

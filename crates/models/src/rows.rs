@@ -11,6 +11,18 @@ pub struct Rows {
     pub positions: Arc<[u32]>,
     /// Keys that each row attends, as indices into its batch entry.
     pub ranges: KeyRanges,
+    /// Which adapters apply.
+    pub adapters: Adapters,
+}
+
+/// Which of a model's adapters apply to a batch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Adapters {
+    /// All that are attached: a model with its own.
+    #[default]
+    All,
+    /// One, or none, for each batch entry.
+    Each(Arc<[Option<usize>]>),
 }
 
 impl Rows {
@@ -37,6 +49,7 @@ impl Rows {
         Self {
             positions: positions.into(),
             ranges: ranges.into(),
+            adapters: Adapters::All,
         }
     }
 
@@ -66,6 +79,7 @@ impl Rows {
         Self {
             positions: positions.into(),
             ranges: ranges.into(),
+            adapters: Adapters::All,
         }
     }
 
@@ -79,7 +93,11 @@ impl Rows {
             .iter()
             .map(|&position| [0, position + 1])
             .collect();
-        Self { positions, ranges }
+        Self {
+            positions,
+            ranges,
+            adapters: Adapters::All,
+        }
     }
 }
 

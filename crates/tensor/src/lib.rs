@@ -9,6 +9,7 @@ mod buffers;
 mod flex;
 #[cfg(test)]
 mod testing;
+mod tracked;
 
 pub mod activated;
 pub mod adamw;

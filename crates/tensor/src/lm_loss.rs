@@ -14,6 +14,7 @@ use kernels::gemm::Precision;
 use kernels::loss::lm_loss_forward_backward;
 
 use crate::linear::portable_product;
+use crate::tracked::tracked;
 use crate::{buffers, flex, profile};
 
 /// What each row should have predicted, and how much it counts.
@@ -172,16 +173,16 @@ fn weighted_sum(losses: &[f32], targets: &Targets) -> FlexTensor {
 struct LmLossBackward;
 
 impl Backward<Flex, 2> for LmLossBackward {
-    /// The gradients of hidden states and weight for an upstream gradient of 1.
-    type State = (FlexTensor, FlexTensor);
+    /// The gradients of hidden states and weight (unless that stays as it is) for an upstream gradient of 1.
+    type State = (FlexTensor, Option<FlexTensor>);
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let upstream = grads.consume::<Flex>(&ops.node);
         let upstream = flex::floats(&upstream)[0];
         let [hidden_node, weight_node] = ops.parents;
         let (dhidden, dweight) = ops.state;
-        for (node, gradient) in [(hidden_node, dhidden), (weight_node, dweight)] {
-            if let Some(node) = node {
+        for (node, gradient) in [(hidden_node, Some(dhidden)), (weight_node, dweight)] {
+            if let (Some(node), Some(gradient)) = (node, gradient) {
                 grads.register::<Flex>(node.id, scaled(gradient, upstream));
             }
         }
@@ -206,6 +207,7 @@ impl<C: CheckpointStrategy> LmLossOp for Autodiff<Flex, C> {
         precision: Precision,
     ) -> FloatTensor<Self> {
         let (hidden, hidden_node) = hidden.into_parts();
+        let trained = tracked::<C>(weight.node());
         let (weight, weight_node) = weight.into_parts();
         match LmLossBackward
             .prepare::<C>([hidden_node, weight_node])
@@ -214,9 +216,12 @@ impl<C: CheckpointStrategy> LmLossOp for Autodiff<Flex, C> {
         {
             OpsKind::Tracked(prep) => {
                 let rows = targets.weights.iter().filter(|w| **w != 0.0).count();
-                let _timed = profile::time("lm_loss, with gradients", 3.0 * flops(rows, &weight));
+                let products = if trained { 3.0 } else { 2.0 };
+                let _timed =
+                    profile::time("lm_loss, with gradients", products * flops(rows, &weight));
                 let (h, w) = (flex::floats(&hidden), flex::floats(&weight));
-                let (mut dh, mut dw) = (buffers::take(h.len()), buffers::take(w.len()));
+                let mut dh = buffers::take(h.len());
+                let mut dw = trained.then(|| buffers::take(w.len()));
                 let mut losses = vec![0.0; targets.ids.len()];
                 let (ids, weights) = (&targets.ids, &targets.weights);
                 lm_loss_forward_backward(
@@ -227,12 +232,12 @@ impl<C: CheckpointStrategy> LmLossOp for Autodiff<Flex, C> {
                     weights,
                     targets.z_loss,
                     &mut dh,
-                    &mut dw,
+                    dw.as_deref_mut(),
                     &mut losses,
                 );
                 let state = (
                     flex::tensor(dh, flex::dims(&hidden)),
-                    flex::tensor(dw, flex::dims(&weight)),
+                    dw.map(|dw| flex::tensor(dw, flex::dims(&weight))),
                 );
                 let loss = weighted_sum(&losses, &targets);
                 prep.finish(state, loss)
@@ -281,6 +286,19 @@ mod tests {
                 },
             );
         }
+    }
+
+    #[test]
+    fn a_head_that_stays_changes_nothing_else() {
+        let targets = targets(33, 70, 0.0);
+        let gradient = |trained: bool| {
+            let hidden = random([33, 24], 1).require_grad();
+            let weight = random([70, 24], 2).set_require_grad(trained);
+            let loss = lm_loss(hidden.clone(), weight, &targets, Precision::F32);
+            let mut gradients = loss.backward();
+            flex::to_vec(hidden.grad_remove(&mut gradients).expect("a gradient"))
+        };
+        assert_eq!(gradient(true), gradient(false));
     }
 
     #[test]

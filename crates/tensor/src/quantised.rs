@@ -1,17 +1,23 @@
-//! Matrices of few bits, as GGUF files hold them, for inference: products, rows as embeddings, log-probabilities.
+//! Matrices of few bits, as GGUF files hold them: products, rows as embeddings, log-probabilities.
 //!
-//! On the CPU they stay as they are; another device gets their values in f32.
+//! On the CPU they stay as they are; another device gets their values in f32. They are not trained themselves, but
+//! gradients go through them (Dettmers et al. 2023, QLoRA): the product's own, as if x had not been rounded.
 
 use std::sync::Arc;
 
-use burn::backend::Flex;
+use burn::backend::autodiff::checkpoint::{base::Checkpointer, strategy::CheckpointStrategy};
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor::FloatTensor};
 use burn::tensor::{Device, Int, Tensor};
+use kernels::gemm::{Mat, Precision, matmul};
 use kernels::loss::log_softmax_row;
 use kernels::quant::{Weights, matmul_each};
 
 pub use kernels::quant::Format;
 
-use crate::{buffers, flex, profile};
+use crate::{buffers, flex, fork, profile};
 
 /// Rows whose logits are in memory at a time: those of a long document by a large vocabulary would fill it.
 const LOGIT_ROWS: usize = 64;
@@ -48,10 +54,8 @@ impl Quantised {
     /// The values in f32: `[out_features, in_features]`.
     pub fn values(&self, device: &Device) -> Tensor<2> {
         let [rows, cols] = self.dims();
-        let mut values = vec![0.0; rows * cols];
-        for (row, out) in values.chunks_exact_mut(cols).enumerate() {
-            self.0.row(row, out);
-        }
+        let mut values = buffers::take(rows * cols);
+        self.0.values(&mut values);
         flex::from_vec(values, [rows, cols], device)
     }
 
@@ -60,7 +64,7 @@ impl Quantised {
     /// Shapes: `x` `[…, in_features]`, result `[…, out_features]`.
     ///
     /// # Panics
-    /// When `x` is not on the CPU without gradients: these weights are not trained.
+    /// When `x` is not on the CPU.
     pub fn linear<const D: usize>(&self, x: Tensor<D>) -> Tensor<D> {
         let [y] = Self::linear_each([self], x);
         y
@@ -75,9 +79,17 @@ impl Quantised {
         x: Tensor<D>,
     ) -> [Tensor<D>; N] {
         let (dims, device) = (x.dims(), x.device());
+        if device.is_autodiff() {
+            let mut uses = fork::<D, N>(x).into_iter();
+            return weights.map(|weight| {
+                let x = uses.next().expect("one for each matrix");
+                let y = Dispatch::quantised_linear(x.into_dispatch(), weight.clone());
+                Tensor::from_dispatch(y)
+            });
+        }
         let x = x
             .try_into_primitive::<Flex>()
-            .expect("quantised weights serve on the CPU, without gradients");
+            .expect("quantised weights serve on the CPU");
         let x = flex::floats(&x);
         let count = x.len() / dims[D - 1];
         let work: usize = weights.iter().map(|w| w.0.rows() * w.0.cols()).sum();
@@ -128,6 +140,91 @@ impl Quantised {
     }
 }
 
+#[backend_extension(Flex, Autodiff)]
+trait QuantisedLinearOp: Backend {
+    fn quantised_linear(x: FloatTensor<Self>, weight: Quantised) -> FloatTensor<Self>;
+}
+
+impl QuantisedLinearOp for Flex {
+    fn quantised_linear(x: FlexTensor, weight: Quantised) -> FlexTensor {
+        let mut shape = flex::dims(&x);
+        let [out_features, in_features] = weight.dims();
+        let x = flex::floats(&x);
+        let rows = x.len() / in_features;
+        let _timed = profile::time(
+            "quantised linear",
+            2.0 * (rows * out_features * in_features) as f64,
+        );
+        let mut y = buffers::take(rows * out_features);
+        matmul_each(&x, [&*weight.0], [&mut y]);
+        if let Some(last) = shape.last_mut() {
+            *last = out_features;
+        }
+        flex::tensor(y, shape)
+    }
+}
+
+#[derive(Debug)]
+struct QuantisedLinearBackward;
+
+impl Backward<Flex, 1> for QuantisedLinearBackward {
+    /// The matrix, and the shape of `x`.
+    type State = (Quantised, Vec<usize>);
+
+    fn backward(self, ops: Ops<Self::State, 1>, grads: &mut Gradients, _: &mut Checkpointer) {
+        let (weight, shape) = ops.state;
+        let [x_node] = ops.parents;
+        let upstream = grads.consume::<Flex>(&ops.node);
+        if let Some(node) = x_node {
+            let dx = input_gradient(&flex::floats(&upstream), &weight);
+            grads.register::<Flex>(node.id, flex::tensor(dx, shape));
+        }
+        buffers::give(upstream);
+    }
+}
+
+/// `dY · W`, with W as bfloat16: what a few bits can tell, it nearly can.
+fn input_gradient(dy: &[f32], weight: &Quantised) -> Vec<f32> {
+    let [out_features, in_features] = weight.dims();
+    let rows = dy.len() / out_features;
+    let _timed = profile::time(
+        "quantised linear, gradient of the input",
+        2.0 * (rows * out_features * in_features) as f64,
+    );
+    let mut values = buffers::take(out_features * in_features);
+    weight.0.values(&mut values);
+    let mut dx = buffers::take(rows * in_features);
+    matmul(
+        Precision::Bf16,
+        rows,
+        in_features,
+        out_features,
+        Mat::row_major(dy, out_features),
+        Mat::row_major(&values, in_features),
+        &mut dx,
+        false,
+        None,
+    );
+    buffers::give(flex::tensor(values, [out_features, in_features]));
+    dx
+}
+
+impl<C: CheckpointStrategy> QuantisedLinearOp for Autodiff<Flex, C> {
+    fn quantised_linear(x: FloatTensor<Self>, weight: Quantised) -> FloatTensor<Self> {
+        let (x, node) = x.into_parts();
+        let shape = flex::dims(&x);
+        let y = Flex::quantised_linear(x, weight.clone());
+        match QuantisedLinearBackward
+            .prepare::<C>([node])
+            .compute_bound()
+            .stateful()
+        {
+            OpsKind::Tracked(prep) => prep.finish((weight, shape), y),
+            OpsKind::UnTracked(prep) => prep.finish(y),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -148,11 +245,7 @@ mod tests {
         let weight = matrix(40, 96);
         let device = Device::flex();
         let x = random([2, 3, 96], 1).inner();
-        let exact = crate::linear::portable(
-            x.clone(),
-            weight.values(&device),
-            kernels::gemm::Precision::F32,
-        );
+        let exact = crate::linear::portable(x.clone(), weight.values(&device), Precision::F32);
         let exact = flex::to_vec(exact);
         let got = flex::to_vec(weight.linear(x.clone()));
         // Eight bits for x: an error of up to 1/254 of its largest value a column, of random signs.
@@ -164,6 +257,29 @@ mod tests {
         let mut first = got[..40].to_vec();
         log_softmax_row(&mut first);
         assert_eq!(logprobs[0].to_bits(), first[0].to_bits());
+    }
+
+    #[test]
+    fn gradients_go_through() {
+        let weight = matrix(40, 96);
+        let x = random([2, 3, 96], 1).autodiff().require_grad();
+        let [y] = Quantised::linear_each([&weight], x.clone());
+        let inner = weight.linear(x.clone().inner());
+        assert_eq!(flex::to_vec(y.clone()), flex::to_vec(inner));
+        let upstream = random([2, 3, 40], 2).inner();
+        let mut gradients = (y * upstream.clone().autodiff()).sum().backward();
+        let got = flex::to_vec(x.grad_remove(&mut gradients).expect("a gradient"));
+        let values = weight.values(&Device::flex());
+        let exact = flex::to_vec(upstream.reshape([6, 40]).matmul(values));
+        let largest = exact
+            .iter()
+            .fold(0.0, |most: f32, value| most.max(value.abs()));
+        for (got, exact) in got.iter().zip(&exact) {
+            assert!(
+                (got - exact).abs() < 0.01 * largest,
+                "{got} instead of {exact}"
+            );
+        }
     }
 
     #[test]

@@ -20,4 +20,4 @@ pub use chat::{CHATML, ChatTemplate, Message};
 pub use error::{Error, Result};
 pub use stream::DecodeStream;
 pub use tokenizer::Tokenizer;
-pub use train::{SPECIAL_TOKENS, TrainConfig};
+pub use train::{PATTERN, SPECIAL_TOKENS, TrainConfig};

@@ -21,7 +21,7 @@ pub const SPECIAL_TOKENS: [&str; 3] = ["<|endoftext|>", "<|im_start|>", "<|im_en
 
 /// Where words end: English contractions, a word with the space before it (marks stay with their letters), each
 /// digit alone (so that numbers of one length have one shape), punctuation, and whitespace.
-const PATTERN: &str =
+pub const PATTERN: &str =
     r"'(?:[sdmt]|ll|ve|re)| ?[\p{L}\p{M}]+|\p{N}| ?[^\s\p{L}\p{M}\p{N}]+|\s+(?!\S)|\s+";
 
 /// How a tokenizer is trained.

@@ -19,7 +19,7 @@ use crate::history::Validated;
 use crate::optimizer::{self, FlatGradients, OptimizerConfig};
 use crate::packing::{Batch, Sequence, first_fit};
 use crate::pretrain::due;
-use crate::session::{self, Session};
+use crate::session::{self, Adapted, Session};
 use crate::trainer::{Rate, Trainer};
 use crate::validation::token_logprobs;
 use crate::{Error, Result, Schedule};
@@ -154,7 +154,8 @@ pub fn run(
     let base = hub::load(&inputs.base.path, inputs.base.id.as_str(), &device)?;
     let tokenizer = base.tokenizer;
     let context = base.decoder.config().context();
-    let mut trainer = Trainer::new(base.decoder, device);
+    let adapted = Adapted::of(&inputs.base.path)?;
+    let mut trainer = Trainer::of_decoder(base.decoder, device);
     trainer.recompute = config.recompute;
     let reference = hub::load(&inputs.base.path, inputs.base.id.as_str(), inputs.device)?.decoder;
     let encode = |pairs: &[Pair]| encode(&tokenizer, &reference, pairs, context, inputs.device);
@@ -217,7 +218,7 @@ pub fn run(
         "pairs_with_feedback": pairs.len(),
         "preference_accuracy": trainer.history.validation.last().map(|point| point.value),
     });
-    session.finish(&trainer, &tokenizer, &metrics)
+    session.finish(&trainer, &tokenizer, adapted.as_ref(), &metrics)
 }
 
 /// The indices of the pairs in the order of training.

@@ -3,12 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use hub::weights::{HostTensor, Weights, parameters, write};
-use models::Values;
+use hub::weights::{HostTensor, Weights, write};
 use models::decoder::Decoder;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tensor::Tensor;
+use tensor::{Module, ModuleMapper, ModuleVisitor, Param, Tensor};
 
 use crate::history::History;
 use crate::optimizer::Optimizer;
@@ -26,7 +25,7 @@ struct State<S> {
     stage: S,
 }
 
-/// Saves parameters, moments, and the stage's own state (its place in the data).
+/// Saves the trained parameters, their moments, and the stage's own state (its place in the data).
 ///
 /// # Errors
 /// When the file cannot be written; the checkpoint before is then still whole.
@@ -37,7 +36,7 @@ pub(crate) fn save<S: Serialize>(
     seconds: f64,
 ) -> Result<()> {
     let mut tensors = Vec::new();
-    for (index, (shape, values)) in parameters(trainer.model()).into_iter().enumerate() {
+    for (index, (shape, values)) in trained(trainer.model()).into_iter().enumerate() {
         tensors.push(HostTensor {
             name: format!("parameter.{index}"),
             shape,
@@ -85,24 +84,20 @@ pub(crate) fn restore<S: DeserializeOwned>(
         path: path.clone(),
         reason: format!("its state cannot be read: {error}"),
     })?;
-    let config = trainer.model().config().clone();
-    let mut index = 0;
-    let decoder = Decoder::build(
-        &config,
-        trainer.model().precision(),
-        &trainer.device,
-        |_, shape| {
-            let values = weights.get(&format!("parameter.{index}"), shape);
-            index += 1;
-            values.map(Values::from)
-        },
-    )?;
+    let shapes: Vec<Vec<usize>> = trained(trainer.model())
+        .into_iter()
+        .map(|(shape, _)| shape)
+        .collect();
+    let mut values = Vec::with_capacity(shapes.len());
+    for (index, shape) in shapes.iter().enumerate() {
+        values.push(weights.get(&format!("parameter.{index}"), shape)?);
+    }
     let plain = trainer.device.clone().without_autodiff();
     let mut optimizer = Optimizer {
         step: state.step,
         moments: Vec::new(),
     };
-    for (index, (_, shape)) in config.tensors().iter().enumerate() {
+    for (index, shape) in shapes.iter().enumerate() {
         let elements: usize = shape.iter().product();
         let moment = |name: &str| -> Result<Tensor<1>> {
             Ok(tensor::from_vec(
@@ -117,14 +112,48 @@ pub(crate) fn restore<S: DeserializeOwned>(
             Some([moment("m")?, moment("v")?])
         });
     }
-    trainer.restore(
-        decoder,
-        optimizer,
-        state.history,
-        state.tokens,
-        state.window,
-    );
+    let fill = |model: Decoder| {
+        model.map(&mut Fill {
+            values: values.into_iter(),
+        })
+    };
+    trainer.restore(fill, optimizer, state.history, state.tokens, state.window);
     Ok(Some((state.stage, state.seconds)))
+}
+
+/// Shapes and values of the parameters that are trained, in the order of visiting.
+fn trained(module: &impl Module) -> Vec<(Vec<usize>, Vec<f32>)> {
+    #[derive(Default)]
+    struct Collect(Vec<(Vec<usize>, Vec<f32>)>);
+    impl ModuleVisitor for Collect {
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            let value = param.val();
+            if value.is_require_grad() {
+                self.0.push((value.dims().to_vec(), tensor::to_vec(value)));
+            }
+        }
+    }
+    let mut collect = Collect::default();
+    module.visit(&mut collect);
+    collect.0
+}
+
+/// Puts values into the parameters that are trained, in the order of visiting.
+struct Fill {
+    values: std::vec::IntoIter<Vec<f32>>,
+}
+
+impl ModuleMapper for Fill {
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if !param.val().is_require_grad() {
+            return param;
+        }
+        let (id, value, mapper) = param.consume();
+        let read = self.values.next();
+        let read = read.expect("one for each trained parameter, read by their shapes");
+        let value = tensor::from_vec(read, value.dims(), &value.device());
+        Param::from_mapped_value(id, value.require_grad(), mapper)
+    }
 }
 
 fn path(folder: &Path) -> PathBuf {

@@ -3,7 +3,9 @@
 
 use artifact::{Artifact, Key, Progress, Seed, Store};
 use data::instructions::{self, Example};
+use hub::Products;
 use models::decoder::Decoder;
+use models::lora;
 use rand::seq::SliceRandom;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -14,7 +16,7 @@ use crate::history::Validated;
 use crate::optimizer::OptimizerConfig;
 use crate::packing::{Batch, Sequence, first_fit};
 use crate::pretrain::due;
-use crate::session::{self, Session};
+use crate::session::{self, Adapted, Session};
 use crate::trainer::{Rate, Trainer, check_z_loss};
 use crate::validation::logprob_sum;
 use crate::{Error, Result, Schedule, sample};
@@ -23,6 +25,12 @@ use crate::{Error, Result, Schedule, sample};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
+    /// Whether every weight is trained, or an adapter beside them.
+    pub method: Method,
+    /// The adapter's shape, for `lora`.
+    pub lora: lora::Config,
+    /// How products are computed, here and wherever the result is used; as the base's when left out.
+    pub precision: Option<Products>,
     /// Passes over the examples.
     pub epochs: f64,
     /// Rows of one step, each of `context` tokens of packed conversations.
@@ -53,9 +61,23 @@ pub struct Config {
     pub seed: u64,
 }
 
+/// What is trained.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Every weight; those of few bits are in f32 then.
+    #[default]
+    Full,
+    /// An adapter of low rank, beside weights that stay as they are, of few bits or not.
+    Lora,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
+            method: Method::Full,
+            lora: lora::Config::default(),
+            precision: None,
             epochs: 2.0,
             batch_size: 16,
             context: 0,
@@ -82,6 +104,10 @@ impl Config {
     pub fn check(&self) -> Result<()> {
         session::passes("finetune", self.batch_size, self.epochs)?;
         check_z_loss("finetune", self.z_loss)?;
+        self.lora.validate().map_err(|error| {
+            let field = format!("finetune.lora.{}", error.field);
+            Error::config(field, error.got, error.expected)
+        })?;
         self.rate(1).map(drop)
     }
 
@@ -129,7 +155,8 @@ pub fn run(
     let device = inputs.device.clone().autodiff();
     let base = hub::load(&inputs.base.path, inputs.base.id.as_str(), &device)?;
     let tokenizer = base.tokenizer;
-    let longest = base.decoder.config().context();
+    let (decoder, adapted) = prepared(config, inputs.base, base.decoder)?;
+    let longest = decoder.config().context();
     let context = if config.context == 0 {
         longest
     } else {
@@ -162,7 +189,7 @@ pub fn run(
     let share = config.epochs / config.epochs.ceil().max(1.0);
     let steps = ((rows.len() as f64 * share / config.batch_size as f64).ceil() as u64).max(1);
     let rate = config.rate(steps)?;
-    let mut trainer = Trainer::new(base.decoder, device);
+    let mut trainer = Trainer::of_decoder(decoder, device);
     (trainer.z_loss, trainer.recompute) = (config.z_loss, config.recompute);
     session.resume::<()>(&mut trainer, progress)?;
     let example = held_out.first().or(examples.first());
@@ -206,7 +233,38 @@ pub fn run(
         "examples_left_out": left_out,
         "validation_loss": trainer.history.validation.last().map(|point| point.value),
     });
-    session.finish(&trainer, &tokenizer, &metrics)
+    session.finish(&trainer, &tokenizer, adapted.as_ref(), &metrics)
+}
+
+/// The model as it is trained, and its adapter.
+fn prepared(
+    config: &Config,
+    base: &Artifact,
+    decoder: Decoder,
+) -> Result<(Decoder, Option<Adapted>)> {
+    let mut decoder = match config.precision {
+        Some(products) => decoder.with_precision(products.into()),
+        None => decoder,
+    };
+    if config.method == Method::Full {
+        return Ok((decoder.merged(), None));
+    }
+    if hub::is_adapter(&base.path) {
+        let expected = "`full`, or a base that is no adapter itself (`models merge` makes one)";
+        return Err(Error::config("finetune.method", "lora", expected));
+    }
+    let seed = Seed(config.seed).derive("adapter");
+    let adapter = decoder.new_adapter(&config.lora, seed);
+    let attached = adapter.and_then(|adapter| decoder.attach(&adapter));
+    attached.map_err(|error| {
+        let got = config.lora.target_modules.join(", ");
+        Error::config("finetune.lora.target_modules", got, error.to_string())
+    })?;
+    let adapted = Adapted {
+        config: config.lora.clone(),
+        base: base.id.to_string(),
+    };
+    Ok((decoder, Some(adapted)))
 }
 
 fn encode(tokenizer: &Tokenizer, examples: &[Example]) -> Result<Vec<Sequence>> {

@@ -1,4 +1,4 @@
-//! AdamW over all parameters of a model, with the gradients' global norm.
+//! AdamW over the parameters of a model that are trained, with the gradients' global norm.
 
 use serde::{Deserialize, Serialize};
 use tensor::burn::module::{ModuleMapper, ModuleVisitor, Param};
@@ -32,7 +32,7 @@ impl Default for OptimizerConfig {
     }
 }
 
-/// The moments of every parameter, in the order of visiting, each flat.
+/// The moments of every trained parameter, in the order of visiting, each flat.
 #[derive(Debug, Default)]
 pub(crate) struct Optimizer {
     pub(crate) moments: Vec<Option<[Tensor<1>; 2]>>,
@@ -40,7 +40,7 @@ pub(crate) struct Optimizer {
     pub(crate) step: u64,
 }
 
-/// The gradients of every parameter, in the order of visiting, each flat.
+/// The gradients of every trained parameter, in the order of visiting, each flat.
 pub(crate) type FlatGradients = Vec<Tensor<1>>;
 
 /// Takes the gradients of `module` out of all of `grads`, adding them to those of earlier micro-batches.
@@ -53,6 +53,9 @@ pub(crate) fn collect(module: &impl Module, grads: Vec<Gradients>, sum: &mut Fla
     impl ModuleVisitor for Collect<'_> {
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
             let value = param.val();
+            if !value.is_require_grad() {
+                return;
+            }
             let elements = value.shape().num_elements();
             let parts = self.grads.iter_mut();
             let gradient = match parts
@@ -88,7 +91,7 @@ pub(crate) fn norm(gradients: &FlatGradients) -> f64 {
 }
 
 impl Optimizer {
-    /// Moves every parameter against its gradient.
+    /// Moves every trained parameter against its gradient.
     pub(crate) fn update<M: Module>(
         &mut self,
         module: M,
@@ -127,6 +130,9 @@ struct Update<'a> {
 
 impl ModuleMapper for Update<'_> {
     fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        if !param.val().is_require_grad() {
+            return param;
+        }
         let (id, value, mapper) = param.consume();
         let shape = value.dims();
         let gradient = self

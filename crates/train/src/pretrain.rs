@@ -173,7 +173,10 @@ impl Config {
 pub(crate) fn initial(config: &Config, inputs: &Inputs<'_>, vocab_size: usize) -> Result<Decoder> {
     let device = inputs.device.clone().autodiff();
     match inputs.base {
-        Some(base) => Ok(hub::load(&base.path, base.id.as_str(), &device)?.decoder),
+        Some(base) => {
+            let decoder = hub::load(&base.path, base.id.as_str(), &device)?.decoder;
+            Ok(decoder.merged().dense())
+        }
         None => {
             let model = inputs.model.config(vocab_size)?;
             Ok(Decoder::init(
@@ -275,7 +278,7 @@ pub fn run(
         "stage": "pretrain",
         "validation_bits_per_byte": trainer.history.validation.last().map(|point| point.value),
     });
-    session.finish(&trainer, &tokenizer, &metrics)
+    session.finish(&trainer, &tokenizer, None, &metrics)
 }
 
 /// Whether one of `times` evenly spread moments, the last step among them, is at `step` of `steps`.

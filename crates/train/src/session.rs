@@ -1,9 +1,11 @@
 //! What every stage's loop shares beside the step: going on from a checkpoint, keeping one on a schedule and on
 //! Ctrl-C, the clock over all its processes, and the finished model.
 
+use std::path::Path;
 use std::time::Instant;
 
 use artifact::{Artifact, Draft, Progress};
+use models::lora;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
@@ -26,6 +28,37 @@ pub(crate) fn passes(stage: &str, batch_size: usize, epochs: f64) -> Result<()> 
         return Err(Error::config(field, epochs, "more than 0"));
     }
     Ok(())
+}
+
+/// The adapter that a stage trains.
+#[derive(Clone, Debug)]
+pub(crate) struct Adapted {
+    /// Its shape.
+    pub(crate) config: lora::Config,
+    /// The model that it is for.
+    pub(crate) base: String,
+}
+
+impl Adapted {
+    /// Of an adapter that is trained further.
+    ///
+    /// # Errors
+    /// When its config cannot be read.
+    pub(crate) fn of(folder: &Path) -> Result<Option<Self>> {
+        if !hub::is_adapter(folder) {
+            return Ok(None);
+        }
+        let about = hub::read_adapter_config(folder)?;
+        Ok(Some(Self {
+            config: lora::Config {
+                r: about.r,
+                lora_alpha: about.lora_alpha,
+                use_rslora: about.use_rslora,
+                target_modules: Vec::new(),
+            },
+            base: about.base_model_name_or_path.unwrap_or_default(),
+        }))
+    }
 }
 
 /// A stage at work on its draft.
@@ -91,7 +124,7 @@ impl Session {
         self.before + self.started.elapsed().as_secs_f64()
     }
 
-    /// Saves the model and commits it; `metrics`, an object, are the stage's own beside those of every stage.
+    /// Saves the model, or the adapter that was trained, and commits it; `metrics`, an object, are the stage's own beside those of every stage.
     ///
     /// # Errors
     /// When a file cannot be written.
@@ -99,9 +132,16 @@ impl Session {
         self,
         trainer: &Trainer,
         tokenizer: &Tokenizer,
+        adapter: Option<&Adapted>,
         metrics: &Value,
     ) -> Result<Artifact> {
-        hub::save(self.draft.path(), &trainer.frozen(), tokenizer)?;
+        let folder = self.draft.path();
+        match adapter {
+            Some(Adapted { config, base }) => {
+                hub::save_adapter(folder, &trainer.frozen(), config, base, tokenizer)?;
+            }
+            None => hub::save(folder, &trainer.frozen(), tokenizer)?,
+        }
         let history = &trainer.history;
         let mut all = json!({
             "parameters": trainer.model().config().parameters(),

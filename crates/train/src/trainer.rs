@@ -101,16 +101,31 @@ impl Rate {
     }
 }
 
+impl Trainer<Decoder> {
+    /// Of a model's adapters alone, where it has any; else of all its weights.
+    pub(crate) fn of_decoder(model: Decoder, device: Device) -> Self {
+        if model.adapters() == 0 {
+            return Self::new(model.dense(), device);
+        }
+        Self::of(model.train_adapters(), device)
+    }
+}
+
 impl<M: Causal> Trainer<M> {
+    /// Of all weights.
     pub(crate) fn new(model: M, device: Device) -> Self {
+        // Parameters are leaves whose gradients are kept.
+        Self::of(model.set_require_grad(true), device)
+    }
+
+    /// Of the parameters that want gradients.
+    fn of(model: M, device: Device) -> Self {
         let window = Window {
             loss: 0.0,
             counted: 0.0,
             tokens: 0,
             since: Instant::now(),
         };
-        // Parameters are leaves whose gradients are kept.
-        let model = model.set_require_grad(true);
         Self {
             model: Some(model),
             optimizer: Optimizer::default(),
@@ -248,15 +263,16 @@ impl<M: Causal> Trainer<M> {
         [self.window.loss, self.window.counted]
     }
 
+    /// Goes on from another state; `with` puts the trained parameters' values into the model.
     pub(crate) fn restore(
         &mut self,
-        model: M,
+        with: impl FnOnce(M) -> M,
         optimizer: Optimizer,
         history: History,
         tokens: u64,
         window: [f64; 2],
     ) {
-        self.model = Some(model.set_require_grad(true));
+        self.model = self.model.take().map(with);
         self.optimizer = optimizer;
         self.history = history;
         self.tokens = tokens;

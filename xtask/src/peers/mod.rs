@@ -1,5 +1,6 @@
 //! The same work done by other engines, side by side with ours.
 
+mod export;
 mod greedy;
 mod inference;
 mod pretrain;
@@ -86,6 +87,11 @@ pub(crate) enum Peer {
         #[arg(long)]
         format: Vec<String>,
     },
+    /// Exported models, loaded by Python's transformers and by llama.cpp: the same logits, the same greedy texts?
+    Export {
+        /// A model's folder; a tiny one is raised when absent.
+        model: Option<PathBuf>,
+    },
 }
 
 #[derive(clap::Args)]
@@ -140,6 +146,7 @@ pub(crate) fn run(peer: &Peer) -> anyhow::Result<()> {
             inference::run(inference::Work::Decode, format, *rounds)
         }
         Peer::Greedy { format } => greedy::run(format),
+        Peer::Export { model } => export::run(model.as_deref()),
         Peer::TrainGpt {
             dump,
             steps,

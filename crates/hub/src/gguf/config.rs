@@ -190,7 +190,7 @@ pub(super) fn inside(config: &Config, name: &str) -> Inside {
 }
 
 /// A tensor's name in the file, when it has one of its own.
-pub(super) fn name_in_file(name: &str, norms_behind: bool) -> String {
+pub(crate) fn name_in_file(name: &str, norms_behind: bool) -> String {
     const PARTS: [(&str, &str); 15] = [
         ("model.embed_tokens", "token_embd"),
         ("model.embed_positions", "position_embd"),

@@ -34,7 +34,7 @@ pub(super) struct Described {
 
 /// A file mapped into memory, its head read.
 #[derive(Debug)]
-pub(super) struct File {
+pub(crate) struct File {
     path: PathBuf,
     map: MemoryMappedFile,
     pub(super) entries: BTreeMap<String, Entry>,
@@ -43,7 +43,7 @@ pub(super) struct File {
 }
 
 impl File {
-    pub(super) fn open(path: &Path) -> Result<Self> {
+    pub(crate) fn open(path: &Path) -> Result<Self> {
         let length = std::fs::metadata(path)
             .map_err(Error::io("read", path))?
             .len();

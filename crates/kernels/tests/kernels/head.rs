@@ -54,9 +54,22 @@ fn run(case: &Case, precision: Precision, z_loss: f32) -> [Vec<f32>; 3] {
         weights,
         z_loss,
         &mut dh,
-        &mut dw,
+        Some(&mut dw),
         &mut losses,
     );
+    let mut alone = vec![7.0; hidden.len()];
+    lm_loss_forward_backward(
+        precision,
+        hidden,
+        weight,
+        targets,
+        weights,
+        z_loss,
+        &mut alone,
+        None,
+        &mut losses,
+    );
+    assert_eq!(dh, alone, "with and without the weight's gradient");
     [losses, dh, dw]
 }
 

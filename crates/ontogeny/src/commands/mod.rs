@@ -5,6 +5,7 @@ pub(crate) mod chat;
 pub(crate) mod compare;
 pub(crate) mod data;
 pub(crate) mod eval;
+mod export;
 pub(crate) mod feedback;
 pub(crate) mod finetune;
 pub(crate) mod generate;

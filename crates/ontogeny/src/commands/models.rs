@@ -6,6 +6,7 @@ use artifact::Artifact;
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+use super::export;
 use crate::context::Context;
 use crate::display::Mark;
 use crate::output::{Output, table};
@@ -39,6 +40,11 @@ pub(crate) enum Command {
     },
     /// Candidates side by side on your own task: quality, speed, memory, cost
     Compare(super::compare::Arguments),
+    /// Write a model for Python's transformers (a folder of safetensors) or llama.cpp (a GGUF file)
+    #[command(
+        after_help = "Examples:\n  ontogeny models export quickstart --format safetensors --out quickstart/\n  ontogeny models export quickstart --format gguf --quant q8_0 --out quickstart.gguf"
+    )]
+    Export(export::Arguments),
     /// Delete a model from the store
     Remove {
         /// An artifact id, its unique prefix, or a name
@@ -55,6 +61,7 @@ pub(crate) fn execute(command: &Command, context: &Context) -> anyhow::Result<Ou
         Command::Show { model } => show(model, context),
         Command::Import { path, name } => import(path, name.as_deref(), context),
         Command::Compare(arguments) => super::compare::execute(arguments, context),
+        Command::Export(arguments) => export::execute(arguments, context),
         Command::Remove { model, force } => remove(model, *force, context),
     }
 }

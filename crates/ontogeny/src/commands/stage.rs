@@ -41,7 +41,9 @@ pub(crate) fn execute(
     if let Some(base) = &arguments.base {
         flags.push(("--base", "model.base", json!(base)));
     }
-    let recipe = arguments.choice.resolve(flags)?;
+    let recipe = arguments
+        .choice
+        .resolve_stage(stages.last().copied(), flags)?;
     let store = context.store()?;
     let journal = Journal::open(context.display(&recipe.name, stages), &store)?;
     let mut upbringing = Upbringing {

@@ -203,6 +203,16 @@ pub(crate) fn apply(values: &mut Value, entry: &Entry) {
     *place = entry.value.clone();
 }
 
+/// Puts a field of one section, written without it, where it belongs.
+pub(crate) fn into_section(entry: &mut Entry, section: &str, schema: &Value) {
+    if let Some(first) = entry.key.first()
+        && schema.get(first).is_none()
+        && schema[section].get(first).is_some()
+    {
+        entry.key.insert(0, section.to_owned());
+    }
+}
+
 /// Refuses a key that `schema` (a complete recipe as JSON) does not have, with the nearest known one.
 ///
 /// # Errors
@@ -299,6 +309,20 @@ mod tests {
             refusal.hint.as_deref(),
             Some("the fields of [pretrain] are learning_rate, schedule, steps")
         );
+    }
+
+    #[test]
+    fn a_stage_knows_its_own_fields() {
+        for (written, meant) in [
+            ("steps=3", "pretrain.steps"),
+            ("pretrain.steps=3", "pretrain.steps"),
+            ("name=b", "name"),
+            ("zzz=3", "zzz"),
+        ] {
+            let mut entry = from_set(written).expect("well formed");
+            into_section(&mut entry, "pretrain", &schema());
+            assert_eq!(entry.key.join("."), meant);
+        }
     }
 
     #[test]

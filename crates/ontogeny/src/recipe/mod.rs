@@ -85,6 +85,18 @@ impl Choice {
         &self,
         flags: Vec<(&'static str, &str, Value)>,
     ) -> Result<Recipe, Refusal> {
+        self.resolve_stage(None, flags)
+    }
+
+    /// The same for one stage alone, whose own fields need not be named with their section.
+    ///
+    /// # Errors
+    /// As [`Self::resolve`].
+    pub(crate) fn resolve_stage(
+        &self,
+        stage: Option<&str>,
+        flags: Vec<(&'static str, &str, Value)>,
+    ) -> Result<Recipe, Refusal> {
         let mut entries = Vec::new();
         if let Some(path) = &self.recipe
             && path.as_os_str() != "quickstart"
@@ -99,6 +111,7 @@ impl Choice {
             entries.extend(relative_to(path, layers::from_toml(&text, path)?));
         }
         entries.extend(layers::from_environment(std::env::vars()));
+        let own = entries.len()..entries.len() + self.set.len();
         for argument in &self.set {
             entries.push(layers::from_set(argument)?);
         }
@@ -108,6 +121,12 @@ impl Choice {
                 value,
                 origin: Origin::Flag(flag),
             });
+        }
+        if let Some(stage) = stage {
+            let schema = serde_json::to_value(Recipe::from_entries(&[])?).unwrap_or(Value::Null);
+            for entry in &mut entries[own] {
+                layers::into_section(entry, stage, &schema);
+            }
         }
         Recipe::from_entries(&entries)
     }
