@@ -9,7 +9,7 @@ use hub::LoadedModel;
 use tokenizer::Tokenizer;
 
 use crate::scheduler::{Job, Scheduler};
-use crate::{Completion, Delta, Error, Request, Result, TokenLogprob};
+use crate::{Adapter, Completion, Delta, Error, Request, Result, TokenLogprob};
 
 /// A model on its own thread, answering any number of requests at once. Clones share it; the
 /// thread ends with the last of them.
@@ -17,11 +17,13 @@ use crate::{Completion, Delta, Error, Request, Result, TokenLogprob};
 pub struct Engine {
     jobs: Sender<Job>,
     facts: Arc<Facts>,
+    adapter: Adapter,
+    id: Arc<str>,
 }
 
 struct Facts {
     tokenizer: Tokenizer,
-    id: String,
+    adapters: usize,
     context: usize,
     vocab_size: usize,
 }
@@ -29,7 +31,7 @@ struct Facts {
 impl std::fmt::Debug for Engine {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Engine")
-            .field("id", &self.facts.id)
+            .field("id", &self.id)
             .finish_non_exhaustive()
     }
 }
@@ -43,10 +45,11 @@ impl Engine {
     /// The same with room for `slots` sequences, each of the model's context.
     pub fn with_slots(model: LoadedModel, slots: usize) -> Self {
         let (jobs, inbox) = channel();
+        let id = model.id.as_str().into();
         let config = model.decoder.config();
         let facts = Facts {
             tokenizer: model.tokenizer.clone(),
-            id: model.id.clone(),
+            adapters: model.decoder.adapters(),
             context: config.context(),
             vocab_size: config.vocab_size,
         };
@@ -57,6 +60,24 @@ impl Engine {
         Self {
             jobs,
             facts: Arc::new(facts),
+            adapter: Adapter::Own,
+            id,
+        }
+    }
+
+    /// A handle to the same engine whose requests are answered with other adapters, under another id.
+    ///
+    /// # Panics
+    /// When the model has no adapter of that number.
+    #[must_use]
+    pub fn with_adapter(&self, adapter: Adapter, id: &str) -> Self {
+        if let Adapter::Number(number) = adapter {
+            assert!(number < self.facts.adapters, "no adapter {number}");
+        }
+        Self {
+            adapter,
+            id: id.into(),
+            ..self.clone()
         }
     }
 
@@ -67,7 +88,7 @@ impl Engine {
 
     /// The model's id.
     pub fn model_id(&self) -> &str {
-        &self.facts.id
+        &self.id
     }
 
     /// Longest sequence in tokens, prompt and answer together.
@@ -76,8 +97,9 @@ impl Engine {
     }
 
     /// Hands in a request; dropping the receiver cancels it.
-    pub fn submit(&self, request: Request) -> Receiver<Delta> {
+    pub fn submit(&self, mut request: Request) -> Receiver<Delta> {
         let (deltas, answer) = channel();
+        request.adapter = self.adapter;
         match self
             .check(&request.prompt)
             .and_then(|()| request.sampling.validate())
@@ -164,7 +186,10 @@ impl Engine {
             )?;
         }
         let (scores, answer) = channel();
-        drop(self.jobs.send(Job::Score(sequences.to_vec(), scores)));
+        drop(
+            self.jobs
+                .send(Job::Score(sequences.to_vec(), self.adapter, scores)),
+        );
         answer
             .recv()
             .map_err(|_| Error::Stopped("its thread ended".to_owned()))

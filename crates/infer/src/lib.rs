@@ -10,4 +10,4 @@ mod stop;
 
 pub use engine::Engine;
 pub use error::{Error, Result};
-pub use request::{Completion, Delta, FinishReason, Request, Sampling, TokenLogprob};
+pub use request::{Adapter, Completion, Delta, FinishReason, Request, Sampling, TokenLogprob};

@@ -1,5 +1,6 @@
 //! What is asked of the engine and what comes back.
 
+use models::Adapters;
 use serde::{Deserialize, Serialize};
 
 use crate::{Error, Result};
@@ -58,6 +59,32 @@ impl Sampling {
     }
 }
 
+/// Which of the model's adapters apply.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Adapter {
+    /// All that are attached: a model with its own.
+    #[default]
+    Own,
+    /// None: the base beside which adapters are served.
+    None,
+    /// The one of this number.
+    Number(usize),
+}
+
+impl Adapter {
+    /// Of a batch, whose entries share a model.
+    pub(crate) fn of_batch(each: impl ExactSizeIterator<Item = Self> + Clone) -> Adapters {
+        if each.clone().all(|one| one == Self::Own) {
+            return Adapters::All;
+        }
+        let numbers = each.map(|one| match one {
+            Self::Number(number) => Some(number),
+            Self::Own | Self::None => None,
+        });
+        Adapters::Each(numbers.collect())
+    }
+}
+
 /// One prompt to be continued.
 #[derive(Clone, Debug, Default)]
 pub struct Request {
@@ -73,6 +100,8 @@ pub struct Request {
     pub stop_ids: Vec<u32>,
     /// How many of the likeliest tokens to report beside each chosen one.
     pub logprobs: Option<usize>,
+    /// Which adapters apply; the engine's handle says it.
+    pub adapter: Adapter,
 }
 
 /// Why an answer ended.

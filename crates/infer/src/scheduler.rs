@@ -9,14 +9,14 @@ use std::sync::mpsc::{Receiver, Sender};
 use artifact::Seed;
 use hub::LoadedModel;
 use models::kv_cache::SlotCache;
-use models::{KvCache, Rows};
+use models::{Adapters, KvCache, Rows};
 use rand_chacha::ChaCha8Rng;
 use tensor::{Int, SlotRow, Tensor, TensorData};
 use tokenizer::DecodeStream;
 
 use crate::sampler::{self, Chosen};
 use crate::stop::StopTexts;
-use crate::{Delta, Error, FinishReason, Request};
+use crate::{Adapter, Delta, Error, FinishReason, Request};
 
 /// Rows of one scoring pass.
 const SCORE_ROWS: usize = 4096;
@@ -24,7 +24,7 @@ const SCORE_ROWS: usize = 4096;
 /// What the engine's thread is asked to do.
 pub(crate) enum Job {
     Generate(Request, Sender<Delta>),
-    Score(Vec<(Vec<u32>, Vec<u32>)>, Sender<Vec<Vec<f32>>>),
+    Score(Vec<(Vec<u32>, Vec<u32>)>, Adapter, Sender<Vec<Vec<f32>>>),
 }
 
 /// A request that has a slot.
@@ -88,8 +88,10 @@ impl Scheduler {
     fn accept(&mut self, job: Job) {
         match job {
             Job::Generate(request, deltas) => self.waiting.push_back((request, deltas)),
-            Job::Score(sequences, scores) => {
-                if let Ok(found) = catch_unwind(AssertUnwindSafe(|| self.score(&sequences))) {
+            Job::Score(sequences, adapter, scores) => {
+                if let Ok(found) =
+                    catch_unwind(AssertUnwindSafe(|| self.score(&sequences, adapter)))
+                {
                     drop(scores.send(found));
                 }
             }
@@ -114,7 +116,9 @@ impl Scheduler {
 
     fn prefill(&mut self, slot: usize, request: Request, deltas: Sender<Delta>) {
         let prompt = request.prompt.clone();
-        let hidden = self.forward(&prompt, &[SlotRow { slot, start: 0 }], prompt.len()); // [1, prompt, hidden]
+        let adapters = Adapter::of_batch(std::iter::once(request.adapter));
+        let at = [SlotRow { slot, start: 0 }];
+        let hidden = self.forward(&prompt, &at, prompt.len(), adapters); // [1, prompt, hidden]
         let last = hidden.narrow(1, prompt.len() - 1, 1); // [1, 1, hidden]
         let mut logits = tensor::to_vec(self.model.decoder.logits(last)); // [vocab]
         let limit = request
@@ -149,7 +153,9 @@ impl Scheduler {
                 start: active.held,
             })
             .collect();
-        let hidden = self.forward(&tokens, &rows, 1); // [active, 1, hidden]
+        let each = self.active.iter().map(|active| active.request.adapter);
+        let adapters = Adapter::of_batch(each);
+        let hidden = self.forward(&tokens, &rows, 1, adapters); // [active, 1, hidden]
         let logits = tensor::to_vec(self.model.decoder.logits(hidden)); // [active, 1, vocab]
         let vocab = self.model.decoder.config().vocab_size;
         let active = std::mem::take(&mut self.active);
@@ -164,9 +170,16 @@ impl Scheduler {
     }
 
     /// The hidden states of `seq` new tokens for each of `rows`, `[rows, seq, hidden]`.
-    fn forward(&mut self, tokens: &[u32], rows: &[SlotRow], seq: usize) -> Tensor<3> {
+    fn forward(
+        &mut self,
+        tokens: &[u32],
+        rows: &[SlotRow],
+        seq: usize,
+        adapters: Adapters,
+    ) -> Tensor<3> {
         let starts: Vec<usize> = rows.iter().map(|row| row.start).collect();
-        let at = Rows::continued(&starts, seq);
+        let mut at = Rows::continued(&starts, seq);
+        at.adapters = adapters;
         let tokens = self.tokens(tokens, [rows.len(), seq]);
         let cache: &mut dyn KvCache = self.cache.at(rows.to_vec());
         self.model.decoder.forward(tokens, &at, Some(cache))
@@ -230,7 +243,7 @@ impl Scheduler {
     }
 
     /// Log-probabilities of continuations, many sequences packed into one row of tokens at a time.
-    fn score(&self, sequences: &[(Vec<u32>, Vec<u32>)]) -> Vec<Vec<f32>> {
+    fn score(&self, sequences: &[(Vec<u32>, Vec<u32>)], adapter: Adapter) -> Vec<Vec<f32>> {
         let mut found = Vec::with_capacity(sequences.len());
         let mut start = 0;
         while start < sequences.len() {
@@ -240,13 +253,13 @@ impl Scheduler {
                 rows <= SCORE_ROWS
             };
             let count = sequences[start..].iter().take_while(fits).count().max(1);
-            found.extend(self.score_packed(&sequences[start..start + count]));
+            found.extend(self.score_packed(&sequences[start..start + count], adapter));
             start += count;
         }
         found
     }
 
-    fn score_packed(&self, sequences: &[(Vec<u32>, Vec<u32>)]) -> Vec<Vec<f32>> {
+    fn score_packed(&self, sequences: &[(Vec<u32>, Vec<u32>)], adapter: Adapter) -> Vec<Vec<f32>> {
         let (mut inputs, mut targets, mut lengths) = (Vec::new(), Vec::new(), Vec::new());
         for (prompt, continuation) in sequences {
             let whole = [&prompt[..], continuation].concat();
@@ -257,7 +270,8 @@ impl Scheduler {
         if inputs.is_empty() {
             return vec![Vec::new(); sequences.len()];
         }
-        let rows = Rows::packed(std::slice::from_ref(&lengths));
+        let mut rows = Rows::packed(std::slice::from_ref(&lengths));
+        rows.adapters = Adapter::of_batch(std::iter::once(adapter));
         let hidden =
             self.model
                 .decoder

@@ -103,6 +103,7 @@ impl Options {
                 stop: self.stop.clone(),
                 stop_ids: self.stop_ids.clone(),
                 logprobs,
+                ..Request::default()
             })
             .collect()
     }
