@@ -8,12 +8,14 @@ pub mod export;
 mod folder;
 mod gguf;
 mod import;
+mod merge;
 mod names;
 mod resolve;
 pub mod weights;
 
 pub use adapter::{
-    AdapterConfig, attach, base_of, is_adapter, read_adapter, read_adapter_config, save_adapter,
+    AdapterConfig, adapter_products, attach, base_of, is_adapter, read_adapter,
+    read_adapter_config, save_adapter,
 };
 pub use error::{Error, Result};
 pub use folder::{
@@ -21,4 +23,5 @@ pub use folder::{
 };
 pub use gguf::storage::Storage;
 pub use import::import;
+pub use merge::merge;
 pub use resolve::{model_name, resolve};
