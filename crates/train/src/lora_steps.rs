@@ -19,7 +19,7 @@ use crate::{Error, OptimizerConfig, Result, Schedule};
 pub struct LoraSteps<'a> {
     /// The model: a folder, or a `.gguf` file.
     pub model: &'a Path,
-    /// What is learned, row by row.
+    /// What is learned, row by row and again from the start.
     pub text: &'a str,
     /// The adapter's shape.
     pub adapter: lora::Config,
@@ -52,10 +52,10 @@ impl LoraSteps<'_> {
             .step_by(self.context)
             .map(|row| Sequence::new(row, |_| true))
             .collect();
-        if rows.len() < self.steps * self.batch_size {
+        if rows.is_empty() {
             return Err(Error::NoData {
                 what: "the text",
-                hint: format!("it has {} rows of {} tokens", rows.len(), self.context),
+                hint: format!("give one of more than {} tokens", self.context),
             });
         }
         let mut decoder = loaded.decoder.with_precision(self.precision);
@@ -70,15 +70,15 @@ impl LoraSteps<'_> {
         std::fs::create_dir_all(&trained).map_err(artifact::Error::io("create", &trained))?;
         let base = self.model.display().to_string();
         hub::save_adapter(folder, &decoder, &self.adapter, &base, &tokenizer)?;
-        let batches: Vec<Batch> = rows
-            .chunks(self.batch_size)
-            .take(self.steps)
-            .map(|rows| {
-                let mut batch = Batch::new(self.context);
-                rows.iter().for_each(|row| batch.push_row([row]));
-                batch
-            })
-            .collect();
+        let mut rows = rows.iter().cycle();
+        let mut batch = || {
+            let mut batch = Batch::new(self.context);
+            for row in rows.by_ref().take(self.batch_size) {
+                batch.push_row([row]);
+            }
+            batch
+        };
+        let batches: Vec<Batch> = (0..self.steps).map(|_| batch()).collect();
         let optimizer = OptimizerConfig {
             weight_decay: 0.0,
             ..OptimizerConfig::default()

@@ -85,7 +85,7 @@ pub(crate) enum Peer {
         /// Only f32 or only bf16, as for `train-modern`.
         #[arg(long)]
         precision: Option<String>,
-        /// What is learned: a text of 30,000 tokens or more; the README and the documentation when absent.
+        /// What is learned, a text; the README and the documentation when absent.
         #[arg(long)]
         text: Option<PathBuf>,
     },
