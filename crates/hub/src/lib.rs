@@ -11,6 +11,7 @@ mod import;
 mod merge;
 mod names;
 mod resolve;
+mod seq2seq;
 pub mod weights;
 
 pub use adapter::{
@@ -25,3 +26,4 @@ pub use gguf::storage::Storage;
 pub use import::import;
 pub use merge::merge;
 pub use resolve::{model_name, resolve};
+pub use seq2seq::{LoadedSeq2Seq, is_seq2seq, load_seq2seq, load_t5, read_seq2seq_config};
