@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use models::Values;
 use models::decoder::{Config, Decoder};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tensor::{Device, Precision};
 use tokenizer::Tokenizer;
 
@@ -199,7 +200,7 @@ pub fn save(folder: &Path, decoder: &Decoder, tokenizer: &Tokenizer) -> Result<(
         decoder: decoder.config().clone(),
         precision: decoder.precision().into(),
     };
-    describe(folder, &config, tokenizer, "float32")?;
+    describe(folder, &config, None, tokenizer, "float32")?;
     let names = config.decoder.tensors().into_iter().map(|(name, _)| name);
     let tensors: Vec<HostTensor> = names
         .zip(weights::parameters(decoder))
@@ -216,18 +217,26 @@ pub fn save(folder: &Path, decoder: &Decoder, tokenizer: &Tokenizer) -> Result<(
     )
 }
 
-/// Writes everything of a model's folder but the weights.
+/// Writes everything of a model's folder but the weights; `published` is the `config.json` that it came with.
 pub(crate) fn describe(
     folder: &Path,
     config: &ModelConfig,
+    published: Option<&Value>,
     tokenizer: &Tokenizer,
     dtype: &str,
 ) -> Result<()> {
-    let mut config_json = serde_json::to_value(config).expect("a config is numbers and strings");
+    let mut config_json = match published {
+        Some(published) => published.clone(),
+        None => serde_json::to_value(config).expect("a config is numbers and strings"),
+    };
     config_json["torch_dtype"] = dtype.into();
-    if config.decoder.model_type == MISTRAL.0 {
-        config_json["sliding_window"] = serde_json::Value::Null;
+    if published.is_none() && config.decoder.model_type == MISTRAL.0 {
+        config_json["sliding_window"] = Value::Null;
     }
+    if let Some(dtype_of_tensors) = config_json.get_mut("dtype") {
+        *dtype_of_tensors = dtype.into();
+    }
+    config_json["precision"] = serde_json::to_value(config.precision).expect("a name is a string");
     let generation = serde_json::json!({
         "bos_token_id": config.decoder.bos_token_id,
         "eos_token_id": [tokenizer.end_of_text(), tokenizer.end_of_turn()],

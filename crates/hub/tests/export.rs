@@ -191,3 +191,113 @@ fn what_cannot_be_stored_is_refused_and_leaves_nothing() {
         assert!(!file.exists());
     }
 }
+
+/// A tokenizer of forty tokens: a model of a fixture's size has no room for more.
+fn of_forty(folder: &Path) {
+    let mut vocab = serde_json::Map::new();
+    let marks = ["<pad>", "<s>", "</s>"].map(str::to_owned);
+    let letters = ('a'..='z').chain('A'..='K').map(String::from);
+    for (id, token) in marks.iter().cloned().chain(letters).enumerate() {
+        vocab.insert(token, id.into());
+    }
+    let added: Vec<serde_json::Value> = marks
+        .iter()
+        .enumerate()
+        .map(|(id, token)| {
+            serde_json::json!({ "id": id, "content": token, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": true })
+        })
+        .collect();
+    let json = serde_json::json!({
+        "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
+        "pre_tokenizer": { "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true },
+        "post_processor": null,
+        "decoder": { "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true },
+        "model": { "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocab, "merges": [] },
+    });
+    std::fs::write(folder.join("tokenizer.json"), json.to_string()).expect("written");
+    let config = serde_json::json!({ "eos_token": "</s>", "bos_token": "<s>" });
+    std::fs::write(folder.join("tokenizer_config.json"), config.to_string()).expect("written");
+}
+
+/// A fixture of `transformers` with that tokenizer.
+fn family(name: &str, to: &Path) {
+    let from = Path::new("../../peers/fixtures/families").join(name);
+    for entry in std::fs::read_dir(from).expect("the fixture") {
+        let path = entry.expect("an entry").path();
+        let file_name = path.file_name().expect("a name");
+        if path.is_file() {
+            std::fs::copy(&path, to.join(file_name)).expect("copied");
+        }
+    }
+    of_forty(to);
+}
+
+#[test]
+fn every_family_keeps_its_bits_and_its_config() {
+    let silent = Progress::silent();
+    for name in [
+        "llama",
+        "llama3",
+        "mistral",
+        "qwen2",
+        "qwen2-window",
+        "qwen3",
+        "phi3",
+        "phi3-long",
+        "gemma3",
+        "gpt2",
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        family(name, folder.path());
+        let out = folder.path().join("out");
+        to_folder(folder.path(), &out, Storage::F32, &silent).expect("it is written");
+        let [first, second] =
+            [folder.path(), &out].map(|path| hub::load_decoder(path, &Device::flex()));
+        assert_eq!(
+            bits(&first.expect("read")),
+            bits(&second.expect("read")),
+            "{name}"
+        );
+        let read = |path: &Path| -> serde_json::Value {
+            let text = std::fs::read_to_string(path.join("config.json")).expect("there");
+            serde_json::from_str(&text).expect("JSON")
+        };
+        let (mut before, mut after) = (read(folder.path()), read(&out));
+        for config in [&mut before, &mut after] {
+            for field in ["torch_dtype", "dtype", "precision"] {
+                config.as_object_mut().expect("an object").remove(field);
+            }
+        }
+        assert_eq!(before, after, "{name}");
+    }
+}
+
+#[test]
+fn families_with_an_architecture_in_llama_cpp_are_written_for_it() {
+    let silent = Progress::silent();
+    for (name, fits) in [
+        ("qwen2", true),
+        ("qwen3", true),
+        ("gpt2", false),
+        ("qwen2-window", false),
+    ] {
+        let folder = tempfile::tempdir().expect("a folder");
+        family(name, folder.path());
+        let file = folder.path().join("model.gguf");
+        let written = to_gguf(folder.path(), name, &file, Storage::F32, &silent);
+        if !fits {
+            let refused = written.expect_err("refused").to_string();
+            assert!(refused.contains("safetensors instead"), "{refused}");
+            continue;
+        }
+        written.expect("it is written");
+        let [first, second] = [folder.path(), &file]
+            .map(|path| hub::load_decoder(path, &Device::flex()).expect("read"));
+        assert_eq!(bits(&first), bits(&second), "{name}");
+        let (first, second) = (first.config(), second.config());
+        assert_eq!(first.rope_theta, second.rope_theta);
+        assert_eq!(first.head_dim, second.head_dim);
+    }
+}

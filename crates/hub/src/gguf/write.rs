@@ -72,8 +72,8 @@ impl Head {
     }
 
     /// The architecture.
-    pub(crate) fn architecture(&mut self, name: &str, config: &Config, file: Storage) {
-        self.text("general.architecture", "llama");
+    pub(crate) fn architecture(&mut self, kind: &str, name: &str, config: &Config, file: Storage) {
+        self.text("general.architecture", kind);
         self.text("general.name", name);
         self.count("general.file_type", file.file_number() as usize);
         self.count("general.quantization_version", 2);
@@ -90,11 +90,11 @@ impl Head {
             ("attention.key_length", config.head_dim),
             ("attention.value_length", config.head_dim),
         ] {
-            self.count(&format!("llama.{key}"), value);
+            self.count(&format!("{kind}.{key}"), value);
         }
-        let epsilon = "llama.attention.layer_norm_rms_epsilon";
-        self.float(epsilon, config.rms_norm_eps);
-        self.float("llama.rope.freq_base", config.rope_theta);
+        let epsilon = format!("{kind}.attention.layer_norm_rms_epsilon");
+        self.float(&epsilon, config.rms_norm_eps);
+        self.float(&format!("{kind}.rope.freq_base"), config.rope_theta);
     }
 
     /// The tokenizer; what is to be said about it, or why it cannot be written.
@@ -116,7 +116,11 @@ impl Head {
         }
         let model = &json["model"];
         let fitting = model["type"] == "BPE" && model["byte_fallback"] != true;
-        if !fitting || !json["normalizer"].is_null() {
+        let normalizer = &json["normalizer"];
+        if normalizer["type"] == "NFC" {
+            notes.push("llama.cpp takes characters as they are written, this tokenizer composes them (NFC) first".to_owned());
+        }
+        if !fitting || !(normalizer.is_null() || normalizer["type"] == "NFC") {
             return Err("it is no plain byte-level BPE, which is what is written; export as safetensors instead".to_owned());
         }
         let vocabulary = Vocabulary::new(&json, config.vocab_size);
