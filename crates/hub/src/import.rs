@@ -8,7 +8,7 @@ use artifact::{Artifact, Key, Progress, Store};
 use serde_json::{Value, json};
 use tensor::Device;
 
-use crate::{Error, Result, load};
+use crate::{Architecture, Error, Result, load, load_encoder, read_architecture, sentence};
 
 /// What belongs to a model, by a file name's ending.
 const ENDINGS: [&str; 5] = [".json", ".safetensors", ".jinja", ".model", ".gguf"];
@@ -27,8 +27,19 @@ const PIECE: usize = 1 << 20;
 pub fn import(store: &Store, source: &Path, progress: &Progress) -> Result<Artifact> {
     let files = files(source)?;
     progress.stage("import", format!("reading {}", source.display()));
-    let model = load(source, &crate::model_name(source), &Device::flex())?;
-    let config = model.decoder.config().clone();
+    let id = crate::model_name(source);
+    let (architecture, parameters) = match read_architecture(source)? {
+        Architecture::Decoder(_) => {
+            let model = load(source, &id, &Device::flex())?;
+            let config = model.decoder.config();
+            (config.model_type.clone(), config.parameters())
+        }
+        Architecture::Encoder(config) => {
+            load_encoder(source, &id, &Device::flex())?;
+            let parameters = config.parameters();
+            (config.model_type, parameters)
+        }
+    };
     let total: u64 = files.iter().map(|file| file.bytes).sum();
 
     progress.stage("import", "hashing");
@@ -69,8 +80,8 @@ pub fn import(store: &Store, source: &Path, progress: &Progress) -> Result<Artif
     let metrics = json!({
         "stage": "import",
         "source": source.display().to_string(),
-        "architecture": config.model_type,
-        "parameters": config.parameters(),
+        "architecture": architecture,
+        "parameters": parameters,
     });
     Ok(draft.commit(metrics, Value::Null)?)
 }
@@ -117,12 +128,13 @@ fn files(source: &Path) -> Result<Vec<Piece>> {
     }
     let mut found = Vec::new();
     let with_config = source.join("config.json").is_file();
+    let modules = sentence::folders(source)?;
     for (path, name) in listed(source)? {
         // Some publishers put a copy of the same model beside its folder's own files.
         if with_config && name.ends_with(".gguf") {
             continue;
         }
-        if path.is_dir() && name.starts_with(|first: char| first.is_ascii_digit()) {
+        if path.is_dir() && modules.contains(&name) {
             for (path, inner) in listed(&path)? {
                 if belongs(&inner) {
                     found.extend(piece(path, format!("{name}/{inner}"))?);
