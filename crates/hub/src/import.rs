@@ -5,10 +5,15 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use artifact::{Artifact, Key, Progress, Store};
+use models::decoder::Config;
 use serde_json::{Value, json};
 use tensor::Device;
 
-use crate::{Architecture, Error, Result, load, load_encoder, read_architecture, sentence};
+use crate::adapter::rename_base;
+use crate::{
+    Architecture, Error, Result, attach, is_adapter, load, load_decoder, load_encoder,
+    read_architecture, sentence,
+};
 
 /// What belongs to a model, by a file name's ending.
 const ENDINGS: [&str; 5] = [".json", ".safetensors", ".jinja", ".model", ".gguf"];
@@ -22,24 +27,20 @@ const PIECE: usize = 1 << 20;
 /// The model is read whole first: one that could not be used is refused before anything is written. The artifact's key
 /// holds the BLAKE3 of every file, so that importing the same files again finds what is there.
 ///
+/// An adapter needs its `base`, an artifact, by whose id it is found from then on.
+///
 /// # Errors
-/// As [`load`]; when a file cannot be read or copied; when interrupted.
-pub fn import(store: &Store, source: &Path, progress: &Progress) -> Result<Artifact> {
+/// As [`load`]; when a file cannot be read or copied; when interrupted; an adapter without a base, or a base for
+/// something else.
+pub fn import(
+    store: &Store,
+    source: &Path,
+    base: Option<&Artifact>,
+    progress: &Progress,
+) -> Result<Artifact> {
     let files = files(source)?;
     progress.stage("import", format!("reading {}", source.display()));
-    let id = crate::model_name(source);
-    let (architecture, parameters) = match read_architecture(source)? {
-        Architecture::Decoder(_) => {
-            let model = load(source, &id, &Device::flex())?;
-            let config = model.decoder.config();
-            (config.model_type.clone(), config.parameters())
-        }
-        Architecture::Encoder(config) => {
-            load_encoder(source, &id, &Device::flex())?;
-            let parameters = config.parameters();
-            (config.model_type, parameters)
-        }
-    };
+    let (architecture, parameters) = checked(source, base)?;
     let total: u64 = files.iter().map(|file| file.bytes).sum();
 
     progress.stage("import", "hashing");
@@ -56,7 +57,10 @@ pub fn import(store: &Store, source: &Path, progress: &Progress) -> Result<Artif
         let hash = hasher.finalize().to_hex().to_string();
         hashes.insert(file.name.clone(), Value::from(hash));
     }
-    let key = Key::new("model", &json!({ "imported": hashes }));
+    let mut key = Key::new("model", &json!({ "imported": hashes }));
+    if let Some(base) = base {
+        key = key.input("base", base);
+    }
     if let Some(there) = store.find(&key)? {
         return Ok(there);
     }
@@ -77,6 +81,9 @@ pub fn import(store: &Store, source: &Path, progress: &Progress) -> Result<Artif
             copy.write_all(piece).map_err(Error::io("write", &place))
         })?;
     }
+    if let Some(base) = base {
+        rename_base(draft.path(), base.id.as_str())?;
+    }
     let metrics = json!({
         "stage": "import",
         "source": source.display().to_string(),
@@ -84,6 +91,35 @@ pub fn import(store: &Store, source: &Path, progress: &Progress) -> Result<Artif
         "parameters": parameters,
     });
     Ok(draft.commit(metrics, Value::Null)?)
+}
+
+/// Reads the model whole, or an adapter with its base, and returns its family and its number of parameters.
+fn checked(source: &Path, base: Option<&Artifact>) -> Result<(String, usize)> {
+    let (device, id) = (Device::flex(), crate::model_name(source));
+    let told = |config: &Config| (config.model_type.clone(), config.parameters());
+    match (is_adapter(source), base) {
+        (false, None) => match read_architecture(source)? {
+            Architecture::Decoder(_) => Ok(told(load(source, &id, &device)?.decoder.config())),
+            Architecture::Encoder(config) => {
+                load_encoder(source, &id, &device)?;
+                let parameters = config.parameters();
+                Ok((config.model_type, parameters))
+            }
+        },
+        (true, Some(base)) => {
+            let mut decoder = load_decoder(&base.path, &device)?;
+            attach(&mut decoder, source)?;
+            Ok(told(decoder.config()))
+        }
+        (true, None) => Err(Error::weights(
+            &source.join("adapter_config.json"),
+            "an adapter is kept with its base: import that first, then name it with --base",
+        )),
+        (false, Some(_)) => Err(Error::weights(
+            source,
+            "is a whole model and no adapter, so it has no base",
+        )),
+    }
 }
 
 /// One file of a model.

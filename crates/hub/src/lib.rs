@@ -10,13 +10,15 @@ pub mod export;
 mod folder;
 mod gguf;
 mod import;
+mod merge;
 mod names;
 mod resolve;
 mod sentence;
 pub mod weights;
 
 pub use adapter::{
-    AdapterConfig, attach, base_of, is_adapter, read_adapter, read_adapter_config, save_adapter,
+    AdapterConfig, adapter_products, attach, base_of, is_adapter, read_adapter,
+    read_adapter_config, save_adapter,
 };
 pub use encoder::{
     Architecture, LoadedEncoder, Prompts, load_encoder, read_architecture, read_encoder_config,
@@ -27,4 +29,5 @@ pub use folder::{
 };
 pub use gguf::storage::Storage;
 pub use import::import;
+pub use merge::merge;
 pub use resolve::{model_name, resolve};

@@ -28,15 +28,30 @@ pub(crate) enum Command {
     /// Copy a model of elsewhere into the store
     #[command(
         after_help = "A folder as Hugging Face has it (config.json, safetensors, tokenizer.json) or a .gguf file.\n\
-                      Families that write: llama, mistral, qwen2, qwen3, phi3, gemma3, gpt2.\n\
-                      Encoders, for `ontogeny embed`: bert, roberta, xlm-roberta.\n\n\
+                      Families that write: llama, mistral, qwen2, qwen3, phi3, gemma3, gpt2. Encoders, for `ontogeny embed`: \
+                      bert, roberta, xlm-roberta. LoRA adapters as PEFT writes them, with --base.
+
+\
                       Examples:\n  ontogeny models import SmolLM2-135M-Instruct.Q4_1.gguf --name smollm2\n  \
-                      ontogeny models import ./Qwen3-0.6B"
+                      ontogeny models import ./Qwen3-0.6B\n  \
+                      ontogeny models import ./peft-folder --base smollm2 --name shop"
     )]
     Import {
         /// The folder, or the .gguf file
         path: PathBuf,
         /// A name for it; that of the folder or file when left out
+        #[arg(long)]
+        name: Option<String>,
+        /// The model that an adapter was trained on
+        #[arg(long, value_name = "MODEL")]
+        base: Option<String>,
+    },
+    /// Take an adapter into its base: a model of its own
+    #[command(after_help = "Example:\n  ontogeny models merge shop --name shop-merged")]
+    Merge {
+        /// An adapter: an artifact id, its unique prefix, or a name
+        adapter: String,
+        /// A name for the model
         #[arg(long)]
         name: Option<String>,
     },
@@ -61,7 +76,10 @@ pub(crate) fn execute(command: &Command, context: &Context) -> anyhow::Result<Ou
     match command {
         Command::List => list(context),
         Command::Show { model } => show(model, context),
-        Command::Import { path, name } => import(path, name.as_deref(), context),
+        Command::Import { path, name, base } => {
+            import(path, name.as_deref(), base.as_deref(), context)
+        }
+        Command::Merge { adapter, name } => merge(adapter, name.as_deref(), context),
         Command::Compare(arguments) => super::compare::execute(arguments, context),
         Command::Export(arguments) => export::execute(arguments, context),
         Command::Remove { model, force } => remove(model, *force, context),
@@ -258,7 +276,37 @@ fn left_table(rows: &[Vec<String>]) -> String {
     lines.join("\n")
 }
 
-fn import(path: &Path, name: Option<&str>, context: &Context) -> anyhow::Result<Output> {
+fn merge(adapter: &str, name: Option<&str>, context: &Context) -> anyhow::Result<Output> {
+    let store = context.store()?;
+    let (folder, id) = hub::resolve(&store, adapter)?;
+    let Ok(artifact) = store.get(&id) else {
+        let said = format!("{} is not in the store", folder.display());
+        return Err(Refusal::usage("adapter", said)
+            .hint("import it first: `ontogeny models import FOLDER --base MODEL`")
+            .into());
+    };
+    let display = context.display("models merge", &["merge"]);
+    display.mark("merge", Mark::Running, "");
+    let merged = hub::merge(&store, &artifact, display.progress())?;
+    if let Some(name) = name {
+        store.set_ref(name, &merged.id)?;
+    }
+    let parameters = hub::read_config(&merged.path)?.decoder.parameters();
+    let remark = format!("{} parameters", quantity::short(parameters as f64));
+    display.mark("merge", Mark::Done, &remark);
+    display.finish();
+    Ok(Output::new(
+        format!("{}: {remark}", name.unwrap_or(merged.id.short())),
+        json!({ "model": merged.id, "name": name, "path": merged.path, "parameters": parameters }),
+    ))
+}
+
+fn import(
+    path: &Path,
+    name: Option<&str>,
+    base: Option<&str>,
+    context: &Context,
+) -> anyhow::Result<Output> {
     if !path.exists() {
         return Err(
             Refusal::usage("path", format!("there is no {}", path.display()))
@@ -269,7 +317,14 @@ fn import(path: &Path, name: Option<&str>, context: &Context) -> anyhow::Result<
     let store = context.store()?;
     let display = context.display("models import", &["import"]);
     display.mark("import", Mark::Running, "");
-    let artifact = hub::import(&store, path, display.progress())?;
+    let base = match base {
+        Some(base) => {
+            let (_, id) = hub::resolve(&store, base)?;
+            Some(store.get(&id)?)
+        }
+        None => None,
+    };
+    let artifact = hub::import(&store, path, base.as_ref(), display.progress())?;
     let name = name.map_or_else(|| hub::model_name(path), str::to_owned);
     store.set_ref(&name, &artifact.id)?;
     let parameters = hub::read_architecture(&artifact.path)?.parameters();
