@@ -29,7 +29,7 @@ pub enum Error {
 
 fn known(prompts: &[String]) -> String {
     if prompts.is_empty() {
-        "it has none".to_owned()
+        "it comes without prompts".to_owned()
     } else {
         format!("it has {}", prompts.join(", "))
     }
