@@ -121,7 +121,7 @@ fn special_tokens_alone_do_not_fit() {
     let home = copy("bert");
     let file = "sentence_bert_config.json";
     change(home.path(), file, |config| {
-        config["max_seq_length"] = json!(2)
+        config["max_seq_length"] = json!(2);
     });
     let message = refused(home.path(), file);
     assert!(message.contains("special tokens"), "{message}");
@@ -140,7 +140,7 @@ fn modules_stay_within_their_folder() {
     ] {
         let home = copy("roberta");
         change(home.path(), "modules.json", |modules| {
-            modules[1]["path"] = json!(path)
+            modules[1]["path"] = json!(path);
         });
         let message = refused(home.path(), "modules.json");
         assert!(message.contains("[1].path"), "{path}: {message}");
