@@ -52,6 +52,28 @@ pub enum Error {
         /// Near misses, or where to look.
         hint: String,
     },
+    /// It reads texts and writes none.
+    #[error(
+        "{} is an encoder ({family}), which reads texts and writes none; `ontogeny embed` makes vectors of texts with it",
+        path.display()
+    )]
+    Encoder {
+        /// The model's folder.
+        path: PathBuf,
+        /// Its `model_type`.
+        family: String,
+    },
+    /// It writes texts and makes no vectors of them.
+    #[error(
+        "{} is no encoder ({family}); vectors of texts are made with {}, and `ontogeny generate` or `chat` lets others write",
+        path.display(), models::encoder::FAMILIES.join(", ")
+    )]
+    NotAnEncoder {
+        /// The model's folder, or its file.
+        path: PathBuf,
+        /// Its `model_type`, or what else it is.
+        family: String,
+    },
     /// The artifact is something else.
     #[error("`{wanted}` is a {kind}, not a model")]
     NotAModel {

@@ -13,7 +13,7 @@ use tokenizer::Tokenizer;
 use crate::adapter::{base_of, is_adapter, load_with_base};
 use crate::checkpoint::Checkpoint;
 use crate::weights::{self, HostTensor};
-use crate::{Error, Result, gguf, names};
+use crate::{Error, Result, encoder, gguf, names};
 
 /// `config.json`: the architecture in Hugging Face's fields, and how we compute products.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -83,6 +83,7 @@ pub fn read_config(folder: &Path) -> Result<ModelConfig> {
             precision: Products::F32,
         });
     }
+    encoder::refuse(folder)?;
     let path = folder.join("config.json");
     let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
     let config: ModelConfig = serde_json::from_str(&text).map_err(|source| Error::Json {
@@ -123,6 +124,7 @@ pub fn load(folder: &Path, id: &str, device: &Device) -> Result<LoadedModel> {
     if let Some(file) = gguf_of(folder) {
         return gguf::load(&file, id, device);
     }
+    encoder::refuse(folder)?;
     let tokenizer = Tokenizer::load(folder)?;
     let decoder = load_decoder(folder, device)?;
     let (tokens, rows) = (tokenizer.vocab_size(), decoder.config().vocab_size);

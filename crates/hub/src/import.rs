@@ -10,7 +10,10 @@ use serde_json::{Value, json};
 use tensor::Device;
 
 use crate::adapter::rename_base;
-use crate::{Error, Result, attach, is_adapter, load, load_decoder};
+use crate::{
+    Architecture, Error, Result, attach, is_adapter, load, load_decoder, load_encoder,
+    read_architecture, sentence,
+};
 
 /// What belongs to a model, by a file name's ending.
 const ENDINGS: [&str; 5] = [".json", ".safetensors", ".jinja", ".model", ".gguf"];
@@ -37,7 +40,7 @@ pub fn import(
 ) -> Result<Artifact> {
     let files = files(source)?;
     progress.stage("import", format!("reading {}", source.display()));
-    let config = checked(source, base)?;
+    let (architecture, parameters) = checked(source, base)?;
     let total: u64 = files.iter().map(|file| file.bytes).sum();
 
     progress.stage("import", "hashing");
@@ -84,24 +87,29 @@ pub fn import(
     let metrics = json!({
         "stage": "import",
         "source": source.display().to_string(),
-        "architecture": config.model_type,
-        "parameters": config.parameters(),
+        "architecture": architecture,
+        "parameters": parameters,
     });
     Ok(draft.commit(metrics, Value::Null)?)
 }
 
-/// Reads the model whole, or an adapter with its base, and returns its shape.
-fn checked(source: &Path, base: Option<&Artifact>) -> Result<Config> {
-    let device = Device::flex();
+/// Reads the model whole, or an adapter with its base, and returns its family and its number of parameters.
+fn checked(source: &Path, base: Option<&Artifact>) -> Result<(String, usize)> {
+    let (device, id) = (Device::flex(), crate::model_name(source));
+    let told = |config: &Config| (config.model_type.clone(), config.parameters());
     match (is_adapter(source), base) {
-        (false, None) => {
-            let model = load(source, &crate::model_name(source), &device)?;
-            Ok(model.decoder.config().clone())
-        }
+        (false, None) => match read_architecture(source)? {
+            Architecture::Decoder(_) => Ok(told(load(source, &id, &device)?.decoder.config())),
+            Architecture::Encoder(config) => {
+                load_encoder(source, &id, &device)?;
+                let parameters = config.parameters();
+                Ok((config.model_type, parameters))
+            }
+        },
         (true, Some(base)) => {
             let mut decoder = load_decoder(&base.path, &device)?;
             attach(&mut decoder, source)?;
-            Ok(decoder.config().clone())
+            Ok(told(decoder.config()))
         }
         (true, None) => Err(Error::weights(
             &source.join("adapter_config.json"),
@@ -156,12 +164,13 @@ fn files(source: &Path) -> Result<Vec<Piece>> {
     }
     let mut found = Vec::new();
     let with_config = source.join("config.json").is_file();
+    let modules = sentence::folders(source)?;
     for (path, name) in listed(source)? {
         // Some publishers put a copy of the same model beside its folder's own files.
         if with_config && name.ends_with(".gguf") {
             continue;
         }
-        if path.is_dir() && name.starts_with(|first: char| first.is_ascii_digit()) {
+        if path.is_dir() && modules.contains(&name) {
             for (path, inner) in listed(&path)? {
                 if belongs(&inner) {
                     found.extend(piece(path, format!("{name}/{inner}"))?);

@@ -1,8 +1,10 @@
 //! Checkpoints in and out: folders in the layout of Hugging Face (`config.json`, `model.safetensors`, `tokenizer.json`,
-//! `tokenizer_config.json`, `generation_config.json`), GGUF files, and adapters in the layout of PEFT.
+//! `tokenizer_config.json`, `generation_config.json`), GGUF files, adapters in the layout of PEFT, and encoders with the
+//! files of sentence-transformers.
 
 mod adapter;
 pub mod checkpoint;
+mod encoder;
 mod error;
 pub mod export;
 mod folder;
@@ -11,12 +13,16 @@ mod import;
 mod merge;
 mod names;
 mod resolve;
+mod sentence;
 mod seq2seq;
 pub mod weights;
 
 pub use adapter::{
     AdapterConfig, adapter_products, attach, base_of, is_adapter, read_adapter,
     read_adapter_config, save_adapter,
+};
+pub use encoder::{
+    Architecture, LoadedEncoder, Prompts, load_encoder, read_architecture, read_encoder_config,
 };
 pub use error::{Error, Result};
 pub use folder::{

@@ -6,7 +6,7 @@ use artifact::Store;
 
 use crate::adapter::is_adapter;
 use crate::folder::gguf_of;
-use crate::{Error, Result};
+use crate::{Error, Result, sentence};
 
 /// The path and the id of `wanted`: an artifact id or its unique prefix, a name, a folder with a `config.json`, or a
 /// `.gguf` file.
@@ -15,7 +15,10 @@ use crate::{Error, Result};
 /// When nothing goes by that name (near misses are listed), or what does is no model.
 pub fn resolve(store: &Store, wanted: &str) -> Result<(PathBuf, String)> {
     let folder = Path::new(wanted);
-    let holds_model = folder.join("config.json").is_file() || is_adapter(folder);
+    let holds_model = ["config.json", sentence::MODULES]
+        .iter()
+        .any(|name| folder.join(name).is_file())
+        || is_adapter(folder);
     if holds_model || (folder.is_dir() && gguf_of(folder).is_some()) {
         return Ok((folder.to_owned(), model_name(folder)));
     }

@@ -78,6 +78,9 @@ mod defaults {
 /// The families that are read.
 pub const FAMILIES: [&str; 3] = ["bert", "roberta", "xlm-roberta"];
 
+/// No encoder is deeper; a config that tells of one is broken, and its list of tensors would fill the memory.
+const MOST_LAYERS: usize = 4096;
+
 impl Config {
     /// Whether the numbers fit each other.
     ///
@@ -105,12 +108,23 @@ impl Config {
                 return wrong(field, &value, "between 1 and 16,777,216");
             }
         }
+        if self.num_hidden_layers > MOST_LAYERS {
+            let expected = format!("at most {MOST_LAYERS}");
+            return wrong("num_hidden_layers", &self.num_hidden_layers, &expected);
+        }
         if !self.hidden_size.is_multiple_of(self.num_attention_heads) {
             let expected = format!("a divisor of hidden_size = {}", self.hidden_size);
             return wrong("num_attention_heads", &self.num_attention_heads, &expected);
         }
         if !FAMILIES.contains(&self.model_type.as_str()) {
             return wrong("model_type", &self.model_type, &FAMILIES.join(", "));
+        }
+        if self.pad_token_id >= self.vocab_size {
+            let expected = format!("below vocab_size = {}", self.vocab_size);
+            return wrong("pad_token_id", &self.pad_token_id, &expected);
+        }
+        if !(self.layer_norm_eps > 0.0 && self.layer_norm_eps < 1.0) {
+            return wrong("layer_norm_eps", &self.layer_norm_eps, "between 0 and 1");
         }
         if self.first_position() >= self.max_position_embeddings {
             let expected = format!("more than {}, where positions begin", self.first_position());

@@ -8,7 +8,9 @@ pub mod initial;
 pub mod kv_cache;
 pub mod lora;
 mod matrix;
+pub mod pooling;
 mod rows;
+pub mod sentence;
 pub mod t5;
 
 pub use causal::Causal;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 
 use crate::commands::{
-    align, chat, data, eval, feedback, finetune, generate, lineage, models, pretrain, run, scope,
-    serve, tokenizer,
+    align, chat, data, embed, eval, feedback, finetune, generate, lineage, models, pretrain, run,
+    scope, serve, tokenizer,
 };
 use crate::context::Context;
 use crate::output::Output;
@@ -86,6 +86,8 @@ pub(crate) enum Command {
     Generate(generate::Arguments),
     /// Talk with a model in the terminal
     Chat(chat::Arguments),
+    /// Vectors of texts, close where meanings are
+    Embed(embed::Arguments),
     /// Answer over HTTP (OpenAI-compatible), with a chat page and ratings
     Serve(serve::Arguments),
     /// Ratings and corrections of served answers
@@ -110,6 +112,7 @@ impl Command {
             Self::Eval(arguments) => eval::execute(arguments, context),
             Self::Generate(arguments) => generate::execute(arguments, context),
             Self::Chat(arguments) => chat::execute(arguments, context),
+            Self::Embed(arguments) => embed::execute(arguments, context),
             Self::Serve(arguments) => serve::execute(arguments, context),
             Self::Feedback(command) => feedback::execute(command, context),
             Self::Lineage(arguments) => lineage::execute(arguments, context),

@@ -62,8 +62,18 @@ fn classify(error: &anyhow::Error) -> (&'static str, Exit) {
                 hub::Error::Unknown { .. } | hub::Error::NotAModel { .. } => {
                     ("unknown_model", Exit::Usage)
                 }
+                hub::Error::Encoder { .. } | hub::Error::NotAnEncoder { .. } => {
+                    ("wrong_model", Exit::Usage)
+                }
                 hub::Error::Artifact(_) | hub::Error::Tokenizer(_) => continue,
                 _ => ("model", Exit::Failed),
+            };
+        }
+        if let Some(error) = cause.downcast_ref::<knowledge::Error>() {
+            return match error {
+                knowledge::Error::Prompt { .. } => ("usage", Exit::Usage),
+                knowledge::Error::NotFinite { .. } => ("model", Exit::Failed),
+                knowledge::Error::Tokenizer(_) => continue,
             };
         }
         if let Some(error) = cause.downcast_ref::<tokenizer::Error>() {

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::tokenizer::Tokenizer;
 use crate::train::SPECIAL_TOKENS;
 
-const TOKENIZER: &str = "tokenizer.json";
+pub(crate) const TOKENIZER: &str = "tokenizer.json";
 const CONFIG: &str = "tokenizer_config.json";
 const TEMPLATE: &str = "chat_template.jinja";
 
@@ -30,14 +30,7 @@ impl Tokenizer {
         };
         let folder = file.parent().unwrap_or(Path::new("."));
         let json = fs::read(&file).map_err(artifact::Error::io("read", &file))?;
-        let beside = folder.join(CONFIG);
-        let mut config = match read_if_present(&beside)? {
-            None => Value::Object(Map::new()),
-            Some(text) => serde_json::from_str(&text).map_err(|error| Error::Load {
-                path: beside.clone(),
-                problem: error.to_string(),
-            })?,
-        };
+        let mut config = config_of(folder)?;
         if let (Some(template), Some(map)) = (
             read_if_present(&folder.join(TEMPLATE))?,
             config.as_object_mut(),
@@ -59,14 +52,7 @@ impl Tokenizer {
     /// # Errors
     /// [`Error::Library`] when the bytes are not a tokenizer, [`Error::Template`] when the chat template is broken.
     pub fn from_json(tokenizer: &[u8], config: Value) -> Result<Self> {
-        // The library unwraps inside its parsers: what is not even JSON is found before, the rest is caught.
-        serde_json::from_slice::<IgnoredAny>(tokenizer)
-            .map_err(Error::library("read the tokenizer"))?;
-        let parsed = std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(tokenizer));
-        let raw = parsed
-            .unwrap_or_else(|_| Err("its parts do not fit each other".into()))
-            .map_err(Error::library("read the tokenizer"))?;
-        Self::assemble(raw, config)
+        Self::assemble(parse(tokenizer)?, config)
     }
 
     /// Writes `tokenizer.json` and `tokenizer_config.json` into `folder`, each atomically.
@@ -81,6 +67,29 @@ impl Tokenizer {
             format!("{:#}\n", self.config()).as_bytes(),
         )?;
         Ok(())
+    }
+}
+
+/// The library's tokenizer from the bytes of a `tokenizer.json`.
+pub(crate) fn parse(tokenizer: &[u8]) -> Result<tokenizers::Tokenizer> {
+    // The library unwraps inside its parsers: what is not even JSON is found before, the rest is caught.
+    serde_json::from_slice::<IgnoredAny>(tokenizer)
+        .map_err(Error::library("read the tokenizer"))?;
+    let parsed = std::panic::catch_unwind(|| tokenizers::Tokenizer::from_bytes(tokenizer));
+    parsed
+        .unwrap_or_else(|_| Err("its parts do not fit each other".into()))
+        .map_err(Error::library("read the tokenizer"))
+}
+
+/// The value of a folder's `tokenizer_config.json`; an empty object where there is none.
+pub(crate) fn config_of(folder: &Path) -> Result<Value> {
+    let path = folder.join(CONFIG);
+    match read_if_present(&path)? {
+        None => Ok(Value::Object(Map::new())),
+        Some(text) => serde_json::from_str(&text).map_err(|error| Error::Load {
+            path: path.clone(),
+            problem: error.to_string(),
+        }),
     }
 }
 

@@ -1,5 +1,6 @@
 //! The same work done by other engines, side by side with ours.
 
+mod embed;
 mod export;
 mod greedy;
 mod inference;
@@ -114,6 +115,14 @@ pub(crate) enum Peer {
         #[arg(long)]
         text: Option<PathBuf>,
     },
+    /// all-MiniLM-L6-v2 embeds 32 texts, beside Python's sentence-transformers: the same vectors, how many a second?
+    Embed {
+        /// Another encoder's folder.
+        model: Option<PathBuf>,
+        /// How often each engine runs, in turns.
+        #[arg(long, default_value_t = 3)]
+        rounds: usize,
+    },
     /// Exported models, loaded by Python's transformers and by llama.cpp: the same logits, the same greedy texts?
     Export {
         /// A model's folder; a tiny one is raised when absent.
@@ -181,6 +190,7 @@ pub(crate) fn run(peer: &Peer) -> anyhow::Result<()> {
         }
         Peer::Greedy { format } => greedy::run(format),
         Peer::Perplexity { text } => perplexity::run(text.as_deref()),
+        Peer::Embed { model, rounds } => embed::run(model.as_deref(), *rounds),
         Peer::Export { model } => export::run(model.as_deref()),
         Peer::TrainGpt {
             dump,

@@ -4,6 +4,7 @@ pub(crate) mod align;
 pub(crate) mod chat;
 pub(crate) mod compare;
 pub(crate) mod data;
+pub(crate) mod embed;
 pub(crate) mod eval;
 mod export;
 pub(crate) mod feedback;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use artifact::Artifact;
 use clap::Subcommand;
+use hub::Architecture;
 use serde_json::{Value, json};
 
 use super::export;
@@ -27,8 +28,10 @@ pub(crate) enum Command {
     /// Copy a model of elsewhere into the store
     #[command(
         after_help = "A folder as Hugging Face has it (config.json, safetensors, tokenizer.json) or a .gguf file.\n\
-                      Families: llama, mistral, qwen2, qwen3, phi3, gemma3, gpt2. LoRA adapters as PEFT writes them, \
-                      with --base.\n\n\
+                      Families that write: llama, mistral, qwen2, qwen3, phi3, gemma3, gpt2. Encoders, for `ontogeny embed`: \
+                      bert, roberta, xlm-roberta. LoRA adapters as PEFT writes them, with --base.
+
+\
                       Examples:\n  ontogeny models import SmolLM2-135M-Instruct.Q4_1.gguf --name smollm2\n  \
                       ontogeny models import ./Qwen3-0.6B\n  \
                       ontogeny models import ./peft-folder --base smollm2 --name shop"
@@ -99,9 +102,9 @@ fn list(context: &Context) -> anyhow::Result<Output> {
             .filter(|(_, id)| *id == model.id)
             .map(|(name, _)| name.as_str())
             .collect();
-        let parameters = hub::read_config(&model.path)
-            .map(|config| config.decoder.parameters())
-            .ok();
+        let architecture = hub::read_architecture(&model.path).ok();
+        let parameters = architecture.as_ref().map(Architecture::parameters);
+        let kind = architecture.as_ref().map(kind);
         let stage = stage(model);
         rows.push(vec![
             if names.is_empty() {
@@ -110,13 +113,14 @@ fn list(context: &Context) -> anyhow::Result<Output> {
                 names.join(", ")
             },
             model.id.short().to_owned(),
+            kind.unwrap_or("–").to_owned(),
             stage.clone(),
             parameters.map_or_else(|| "–".to_owned(), |count| quantity::short(count as f64)),
             number(model.manifest.metric("validation_bits_per_byte")),
             number(model.manifest.metric("loss")),
         ]);
         objects.push(json!({
-            "model": model.id, "names": names, "stage": stage, "parameters": parameters, "path": model.path,
+            "model": model.id, "names": names, "kind": kind, "stage": stage, "parameters": parameters, "path": model.path,
             "created_unix": model.manifest.created_unix,
         }));
     }
@@ -124,7 +128,15 @@ fn list(context: &Context) -> anyhow::Result<Output> {
         "no models yet; `ontogeny run` raises one".to_owned()
     } else {
         table(
-            &["name", "id", "stage", "parameters", "bits/byte", "loss"],
+            &[
+                "name",
+                "id",
+                "kind",
+                "stage",
+                "parameters",
+                "bits/byte",
+                "loss",
+            ],
             &rows,
         )
     };
@@ -158,33 +170,17 @@ fn number(value: Option<&Value>) -> String {
 fn show(wanted: &str, context: &Context) -> anyhow::Result<Output> {
     let store = context.store()?;
     let (path, id) = hub::resolve(&store, wanted)?;
-    let config = hub::read_config(&path)?;
-    let decoder = &config.decoder;
+    let architecture = hub::read_architecture(&path)?;
     let mut rows = vec![
         vec!["model".to_owned(), id.clone()],
         vec!["folder".to_owned(), path.display().to_string()],
         vec![
             "parameters".to_owned(),
-            quantity::count(decoder.parameters() as u64),
-        ],
-        vec!["layers".to_owned(), decoder.num_hidden_layers.to_string()],
-        vec!["width".to_owned(), decoder.hidden_size.to_string()],
-        vec![
-            "heads".to_owned(),
-            format!(
-                "{} ({} for keys and values)",
-                decoder.num_attention_heads, decoder.num_key_value_heads
-            ),
-        ],
-        vec![
-            "vocabulary".to_owned(),
-            quantity::count(decoder.vocab_size as u64),
-        ],
-        vec![
-            "context".to_owned(),
-            quantity::count(decoder.max_position_embeddings as u64),
+            quantity::count(architecture.parameters() as u64),
         ],
     ];
+    let (shape, config) = shape(&architecture);
+    rows.extend(shape.map(|(name, value)| vec![name.to_owned(), value]));
     let manifest = Artifact::open(&path).ok().map(|artifact| artifact.manifest);
     if let Some(manifest) = &manifest {
         for (name, value) in [&manifest.metrics, &manifest.measured]
@@ -207,11 +203,56 @@ fn show(wanted: &str, context: &Context) -> anyhow::Result<Output> {
         }
     }
     let json = json!({
-        "model": id, "path": path, "parameters": decoder.parameters(), "config": decoder,
+        "model": id, "path": path, "kind": kind(&architecture), "parameters": architecture.parameters(), "config": config,
         "metrics": manifest.as_ref().map(|manifest| &manifest.metrics),
         "inputs": manifest.as_ref().map(|manifest| &manifest.inputs),
     });
     Ok(Output::new(left_table(&rows), json))
+}
+
+/// What a model does with texts.
+fn kind(architecture: &Architecture) -> &'static str {
+    match architecture {
+        Architecture::Decoder(_) => "decoder",
+        Architecture::Encoder(_) => "encoder",
+    }
+}
+
+/// A model's sizes in words, and its config.
+fn shape(architecture: &Architecture) -> ([(&'static str, String); 5], Value) {
+    let (layers, width, heads, vocabulary, context, config) = match architecture {
+        Architecture::Decoder(config) => {
+            let decoder = &config.decoder;
+            let heads = format!(
+                "{} ({} for keys and values)",
+                decoder.num_attention_heads, decoder.num_key_value_heads
+            );
+            (
+                decoder.num_hidden_layers,
+                decoder.hidden_size,
+                heads,
+                decoder.vocab_size,
+                decoder.max_position_embeddings,
+                json!(decoder),
+            )
+        }
+        Architecture::Encoder(encoder) => (
+            encoder.num_hidden_layers,
+            encoder.hidden_size,
+            encoder.num_attention_heads.to_string(),
+            encoder.vocab_size,
+            encoder.context(),
+            json!(encoder),
+        ),
+    };
+    let rows = [
+        ("layers", layers.to_string()),
+        ("width", width.to_string()),
+        ("heads", heads),
+        ("vocabulary", quantity::count(vocabulary as u64)),
+        ("context", quantity::count(context as u64)),
+    ];
+    (rows, config)
 }
 
 /// Two columns, both flush left.
@@ -286,7 +327,7 @@ fn import(
     let artifact = hub::import(&store, path, base.as_ref(), display.progress())?;
     let name = name.map_or_else(|| hub::model_name(path), str::to_owned);
     store.set_ref(&name, &artifact.id)?;
-    let parameters = hub::read_config(&artifact.path)?.decoder.parameters();
+    let parameters = hub::read_architecture(&artifact.path)?.parameters();
     let remark = format!("{} parameters", quantity::short(parameters as f64));
     display.mark("import", Mark::Done, &remark);
     display.finish();

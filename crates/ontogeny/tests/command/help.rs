@@ -5,7 +5,7 @@ use crate::binary::run;
 #[test]
 fn every_command_explains_itself() {
     let home = tempfile::tempdir().expect("a folder");
-    let commands: [&[&str]; 27] = [
+    let commands: [&[&str]; 28] = [
         &[],
         &["run"],
         &["scope"],
@@ -27,6 +27,7 @@ fn every_command_explains_itself() {
         &["align"],
         &["eval"],
         &["generate"],
+        &["embed"],
         &["chat"],
         &["serve"],
         &["feedback"],
