@@ -89,6 +89,7 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
         stop: arguments.stop.clone(),
         stop_ids: Vec::new(),
         logprobs: arguments.logprobs,
+        ..Request::default()
     };
     let started = Instant::now();
     let said = stream(&engine, request, started, |piece| {
