@@ -2,12 +2,14 @@
 //! `tokenizer_config.json`, `generation_config.json`), GGUF files, and adapters in the layout of PEFT.
 
 mod adapter;
+pub mod catalogue;
 pub mod checkpoint;
 mod error;
 pub mod export;
 mod folder;
 mod gguf;
 mod import;
+pub mod memory;
 mod names;
 mod resolve;
 pub mod weights;

@@ -1,4 +1,6 @@
-//! `ontogeny models`: what is in the store.
+//! `ontogeny models`: what is in the store, and what could be.
+
+mod list;
 
 use std::path::{Path, PathBuf};
 
@@ -9,15 +11,16 @@ use serde_json::{Value, json};
 use super::export;
 use crate::context::Context;
 use crate::display::Mark;
-use crate::output::{Output, table};
+use crate::output::Output;
 use crate::quantity;
 use crate::refusal::Refusal;
 
 /// The models in the store
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// All models: names, ids, sizes, what they measured
-    List,
+    /// The models that are here, and known open ones with what each needs and whether it fits
+    #[command(after_help = list::HELP)]
+    List(list::Arguments),
     /// One model: shape, files, metrics, inputs
     #[command(after_help = "Example:\n  ontogeny models show quickstart")]
     Show {
@@ -57,61 +60,13 @@ pub(crate) enum Command {
 
 pub(crate) fn execute(command: &Command, context: &Context) -> anyhow::Result<Output> {
     match command {
-        Command::List => list(context),
+        Command::List(arguments) => list::execute(arguments, context),
         Command::Show { model } => show(model, context),
         Command::Import { path, name } => import(path, name.as_deref(), context),
         Command::Compare(arguments) => super::compare::execute(arguments, context),
         Command::Export(arguments) => export::execute(arguments, context),
         Command::Remove { model, force } => remove(model, *force, context),
     }
-}
-
-fn list(context: &Context) -> anyhow::Result<Output> {
-    let store = context.store()?;
-    let refs = store.refs()?;
-    let models: Vec<Artifact> = store
-        .list()?
-        .into_iter()
-        .filter(|one| one.manifest.kind == "model")
-        .collect();
-    let mut rows = Vec::new();
-    let mut objects = Vec::new();
-    for model in &models {
-        let names: Vec<&str> = refs
-            .iter()
-            .filter(|(_, id)| *id == model.id)
-            .map(|(name, _)| name.as_str())
-            .collect();
-        let parameters = hub::read_config(&model.path)
-            .map(|config| config.decoder.parameters())
-            .ok();
-        let stage = stage(model);
-        rows.push(vec![
-            if names.is_empty() {
-                "–".to_owned()
-            } else {
-                names.join(", ")
-            },
-            model.id.short().to_owned(),
-            stage.clone(),
-            parameters.map_or_else(|| "–".to_owned(), |count| quantity::short(count as f64)),
-            number(model.manifest.metric("validation_bits_per_byte")),
-            number(model.manifest.metric("loss")),
-        ]);
-        objects.push(json!({
-            "model": model.id, "names": names, "stage": stage, "parameters": parameters, "path": model.path,
-            "created_unix": model.manifest.created_unix,
-        }));
-    }
-    let text = if rows.is_empty() {
-        "no models yet; `ontogeny run` raises one".to_owned()
-    } else {
-        table(
-            &["name", "id", "stage", "parameters", "bits/byte", "loss"],
-            &rows,
-        )
-    };
-    Ok(Output::new(text, json!({ "models": objects })))
 }
 
 /// How a model came to be, by its inputs: `pretrain`, `finetune` or `align`.
@@ -130,12 +85,6 @@ pub(crate) fn stage(model: &Artifact) -> String {
         };
         stage.to_owned()
     })
-}
-
-fn number(value: Option<&Value>) -> String {
-    value
-        .and_then(Value::as_f64)
-        .map_or_else(|| "–".to_owned(), |value| format!("{value:.3}"))
 }
 
 fn show(wanted: &str, context: &Context) -> anyhow::Result<Output> {
