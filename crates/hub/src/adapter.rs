@@ -21,7 +21,7 @@ use crate::weights::{self, HostTensor};
 use crate::{Error, Result, load};
 
 const CONFIG: &str = "adapter_config.json";
-const WEIGHTS: &str = "adapter_model.safetensors";
+pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
 /// What PEFT puts before the names of the model's own modules.
 const PREFIX: &str = "base_model.model.";
 

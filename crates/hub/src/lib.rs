@@ -1,6 +1,7 @@
 //! Checkpoints in and out: folders in the layout of Hugging Face (`config.json`, `model.safetensors`, `tokenizer.json`,
 //! `tokenizer_config.json`, `generation_config.json`), GGUF files, and adapters in the layout of PEFT.
 
+pub mod about;
 mod adapter;
 pub mod catalogue;
 pub mod checkpoint;

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 
 use mmap_io::MemoryMappedFile;
 
+use super::storage::Storage;
+use crate::about::Stored;
 use crate::{Error, Result};
 
 /// Where tensors begin: multiples of this, where the file does not say otherwise.
@@ -30,6 +32,16 @@ pub(super) struct Described {
     /// How its values are stored, in the file's numbering.
     pub(super) kind: u32,
     offset: u64,
+}
+
+impl Described {
+    /// Bytes in the file; `None` when the kind is unknown, its blocks do not fit the rows, or there are too many.
+    fn bytes(&self) -> Option<u64> {
+        let (cols, rows) = self.shape.split_last().unwrap_or((&1, &[]));
+        let row = Storage::numbered(self.kind)?.row_bytes(*cols)? as u64;
+        let mut rows = rows.iter();
+        rows.try_fold(row, |bytes, size| bytes.checked_mul(*size as u64))
+    }
 }
 
 /// A file mapped into memory, its head read.
@@ -109,7 +121,21 @@ impl File {
             })
     }
 
-    pub(super) fn text(&self, key: &str) -> Result<&str> {
+    /// Every tensor as it is stored, sorted by name.
+    pub(crate) fn stored(&self) -> Vec<Stored> {
+        let describe = |(name, described): (&String, &Described)| Stored {
+            name: name.clone(),
+            shape: described.shape.clone(),
+            storage: match Storage::numbered(described.kind) {
+                Some(storage) => storage.name().to_owned(),
+                None => format!("kind {}", described.kind),
+            },
+            bytes: described.bytes().unwrap_or(0),
+        };
+        self.tensors.iter().map(describe).collect()
+    }
+
+    pub(crate) fn text(&self, key: &str) -> Result<&str> {
         match self.entries.get(key) {
             Some(Entry::Text(text)) => Ok(text),
             other => Err(self.mismatch(key, "a string", other)),

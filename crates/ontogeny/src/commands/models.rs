@@ -1,6 +1,7 @@
 //! `ontogeny models`: what is in the store, and what could be.
 
 mod list;
+mod show;
 
 use std::path::{Path, PathBuf};
 
@@ -21,12 +22,9 @@ pub(crate) enum Command {
     /// The models that are here, and known open ones with what each needs and whether it fits
     #[command(after_help = list::HELP)]
     List(list::Arguments),
-    /// One model: shape, files, metrics, inputs
-    #[command(after_help = "Example:\n  ontogeny models show quickstart")]
-    Show {
-        /// An artifact id or its unique prefix, a name, a folder, or a .gguf file
-        model: String,
-    },
+    /// One model: architecture, memory, licence, tensors, metrics, inputs
+    #[command(after_help = show::HELP)]
+    Show(show::Arguments),
     /// Copy a model of elsewhere into the store
     #[command(
         after_help = "A folder as Hugging Face has it (config.json, safetensors, tokenizer.json) or a .gguf file.\n\
@@ -61,7 +59,7 @@ pub(crate) enum Command {
 pub(crate) fn execute(command: &Command, context: &Context) -> anyhow::Result<Output> {
     match command {
         Command::List(arguments) => list::execute(arguments, context),
-        Command::Show { model } => show(model, context),
+        Command::Show(arguments) => show::execute(arguments, context),
         Command::Import { path, name } => import(path, name.as_deref(), context),
         Command::Compare(arguments) => super::compare::execute(arguments, context),
         Command::Export(arguments) => export::execute(arguments, context),
@@ -85,86 +83,6 @@ pub(crate) fn stage(model: &Artifact) -> String {
         };
         stage.to_owned()
     })
-}
-
-fn show(wanted: &str, context: &Context) -> anyhow::Result<Output> {
-    let store = context.store()?;
-    let (path, id) = hub::resolve(&store, wanted)?;
-    let config = hub::read_config(&path)?;
-    let decoder = &config.decoder;
-    let mut rows = vec![
-        vec!["model".to_owned(), id.clone()],
-        vec!["folder".to_owned(), path.display().to_string()],
-        vec![
-            "parameters".to_owned(),
-            quantity::count(decoder.parameters() as u64),
-        ],
-        vec!["layers".to_owned(), decoder.num_hidden_layers.to_string()],
-        vec!["width".to_owned(), decoder.hidden_size.to_string()],
-        vec![
-            "heads".to_owned(),
-            format!(
-                "{} ({} for keys and values)",
-                decoder.num_attention_heads, decoder.num_key_value_heads
-            ),
-        ],
-        vec![
-            "vocabulary".to_owned(),
-            quantity::count(decoder.vocab_size as u64),
-        ],
-        vec![
-            "context".to_owned(),
-            quantity::count(decoder.max_position_embeddings as u64),
-        ],
-    ];
-    let manifest = Artifact::open(&path).ok().map(|artifact| artifact.manifest);
-    if let Some(manifest) = &manifest {
-        for (name, value) in [&manifest.metrics, &manifest.measured]
-            .into_iter()
-            .filter_map(Value::as_object)
-            .flatten()
-        {
-            if value.is_number() || value.is_string() {
-                rows.push(vec![
-                    name.replace('_', " "),
-                    value.to_string().trim_matches('"').to_owned(),
-                ]);
-            }
-        }
-        for input in &manifest.inputs {
-            rows.push(vec![
-                format!("made from ({})", input.role),
-                input.id.to_string(),
-            ]);
-        }
-    }
-    let json = json!({
-        "model": id, "path": path, "parameters": decoder.parameters(), "config": decoder,
-        "metrics": manifest.as_ref().map(|manifest| &manifest.metrics),
-        "inputs": manifest.as_ref().map(|manifest| &manifest.inputs),
-    });
-    Ok(Output::new(left_table(&rows), json))
-}
-
-/// Two columns, both flush left.
-fn left_table(rows: &[Vec<String>]) -> String {
-    let width = rows
-        .iter()
-        .map(|row| row[0].chars().count())
-        .max()
-        .unwrap_or(0);
-    let lines: Vec<String> = rows
-        .iter()
-        .map(|row| {
-            format!(
-                "{}{}  {}",
-                row[0],
-                " ".repeat(width - row[0].chars().count()),
-                row[1]
-            )
-        })
-        .collect();
-    lines.join("\n")
 }
 
 fn import(path: &Path, name: Option<&str>, context: &Context) -> anyhow::Result<Output> {
