@@ -8,6 +8,7 @@ use artifact::{Artifact, Key, Progress, Store};
 use serde_json::{Value, json};
 use tensor::Device;
 
+use crate::fetch::note_origin;
 use crate::{Error, Result, load};
 
 /// What belongs to a model, by a file name's ending.
@@ -66,12 +67,13 @@ pub fn import(store: &Store, source: &Path, progress: &Progress) -> Result<Artif
             copy.write_all(piece).map_err(Error::io("write", &place))
         })?;
     }
-    let metrics = json!({
+    let mut metrics = json!({
         "stage": "import",
         "source": source.display().to_string(),
         "architecture": config.model_type,
         "parameters": config.parameters(),
     });
+    note_origin(source, &mut metrics);
     Ok(draft.commit(metrics, Value::Null)?)
 }
 

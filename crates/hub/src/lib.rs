@@ -7,6 +7,7 @@ pub mod catalogue;
 pub mod checkpoint;
 mod error;
 pub mod export;
+pub mod fetch;
 mod folder;
 mod gguf;
 mod import;

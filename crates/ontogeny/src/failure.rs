@@ -62,6 +62,8 @@ fn classify(error: &anyhow::Error) -> (&'static str, Exit) {
                 hub::Error::Unknown { .. } | hub::Error::NotAModel { .. } => {
                     ("unknown_model", Exit::Usage)
                 }
+                hub::Error::Unreachable { .. } => ("network", Exit::Failed),
+                hub::Error::Remote { .. } => ("hub", Exit::Failed),
                 hub::Error::Artifact(_) | hub::Error::Tokenizer(_) => continue,
                 _ => ("model", Exit::Failed),
             };

@@ -1,9 +1,8 @@
 //! `ontogeny models`: what is in the store, and what could be.
 
+mod import;
 mod list;
 mod show;
-
-use std::path::{Path, PathBuf};
 
 use artifact::Artifact;
 use clap::Subcommand;
@@ -11,10 +10,7 @@ use serde_json::{Value, json};
 
 use super::export;
 use crate::context::Context;
-use crate::display::Mark;
 use crate::output::Output;
-use crate::quantity;
-use crate::refusal::Refusal;
 
 /// The models in the store
 #[derive(Debug, Subcommand)]
@@ -25,20 +21,9 @@ pub(crate) enum Command {
     /// One model: architecture, memory, licence, tensors, metrics, inputs
     #[command(after_help = show::HELP)]
     Show(show::Arguments),
-    /// Copy a model of elsewhere into the store
-    #[command(
-        after_help = "A folder as Hugging Face has it (config.json, safetensors, tokenizer.json) or a .gguf file.\n\
-                      Families: llama, mistral, qwen2, qwen3, phi3, gemma3, gpt2.\n\n\
-                      Examples:\n  ontogeny models import SmolLM2-135M-Instruct.Q4_1.gguf --name smollm2\n  \
-                      ontogeny models import ./Qwen3-0.6B"
-    )]
-    Import {
-        /// The folder, or the .gguf file
-        path: PathBuf,
-        /// A name for it; that of the folder or file when left out
-        #[arg(long)]
-        name: Option<String>,
-    },
+    /// Bring a model of elsewhere into the store
+    #[command(after_help = import::HELP)]
+    Import(import::Arguments),
     /// Candidates side by side on your own task: quality, speed, memory, cost
     Compare(super::compare::Arguments),
     /// Write a model for Python's transformers (a folder of safetensors) or llama.cpp (a GGUF file)
@@ -60,7 +45,7 @@ pub(crate) fn execute(command: &Command, context: &Context) -> anyhow::Result<Ou
     match command {
         Command::List(arguments) => list::execute(arguments, context),
         Command::Show(arguments) => show::execute(arguments, context),
-        Command::Import { path, name } => import(path, name.as_deref(), context),
+        Command::Import(arguments) => import::execute(arguments, context),
         Command::Compare(arguments) => super::compare::execute(arguments, context),
         Command::Export(arguments) => export::execute(arguments, context),
         Command::Remove { model, force } => remove(model, *force, context),
@@ -83,30 +68,6 @@ pub(crate) fn stage(model: &Artifact) -> String {
         };
         stage.to_owned()
     })
-}
-
-fn import(path: &Path, name: Option<&str>, context: &Context) -> anyhow::Result<Output> {
-    if !path.exists() {
-        return Err(
-            Refusal::usage("path", format!("there is no {}", path.display()))
-                .hint("name a folder with a config.json, or a .gguf file")
-                .into(),
-        );
-    }
-    let store = context.store()?;
-    let display = context.display("models import", &["import"]);
-    display.mark("import", Mark::Running, "");
-    let artifact = hub::import(&store, path, display.progress())?;
-    let name = name.map_or_else(|| hub::model_name(path), str::to_owned);
-    store.set_ref(&name, &artifact.id)?;
-    let parameters = hub::read_config(&artifact.path)?.decoder.parameters();
-    let remark = format!("{} parameters", quantity::short(parameters as f64));
-    display.mark("import", Mark::Done, &remark);
-    display.finish();
-    Ok(Output::new(
-        format!("{name}: {}, {remark}", artifact.id.short()),
-        json!({ "model": artifact.id, "name": name, "path": artifact.path, "parameters": parameters }),
-    ))
 }
 
 fn remove(wanted: &str, force: bool, context: &Context) -> anyhow::Result<Output> {
