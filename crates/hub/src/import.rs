@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tensor::Device;
 
 use crate::fetch::note_origin;
+use crate::folder::gguf_of;
 use crate::{Error, Result, load};
 
 /// What belongs to a model, by a file name's ending.
@@ -66,6 +67,10 @@ pub fn import(store: &Store, source: &Path, progress: &Progress) -> Result<Artif
             progress.check()?;
             copy.write_all(piece).map_err(Error::io("write", &place))
         })?;
+    }
+    if gguf_of(source).is_some() {
+        // Training reads tokenizers as Hugging Face lays them out.
+        crate::tokenizer(source)?.save(draft.path())?;
     }
     let mut metrics = json!({
         "stage": "import",

@@ -25,4 +25,4 @@ pub use folder::{
 };
 pub use gguf::storage::Storage;
 pub use import::import;
-pub use resolve::{model_name, resolve};
+pub use resolve::{holds_model, model_name, resolve};

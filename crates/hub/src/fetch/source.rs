@@ -101,7 +101,7 @@ fn unreadable(text: &str) -> Error {
     Error::Remote {
         wanted: text.to_owned(),
         reason:
-            "this names no model; write hf:ORG/NAME, hf:ORG/NAME@REVISION or hf:ORG/NAME/FILE.gguf"
+            "this names no model, as hf:ORG/NAME, hf:ORG/NAME@REVISION and hf:ORG/NAME/FILE.gguf do"
                 .to_owned(),
     }
 }

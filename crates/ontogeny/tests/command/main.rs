@@ -1,7 +1,11 @@
 //! The `ontogeny` command from the outside, as its users meet it.
 
 mod binary;
+mod compare;
 mod feedback;
 mod help;
+#[path = "../../../hub/tests/fetch/server.rs"]
+mod hub_server;
 mod life;
+mod models;
 mod refusals;

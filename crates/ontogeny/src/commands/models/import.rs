@@ -48,7 +48,7 @@ impl Place {
     fn of(path: &Path) -> anyhow::Result<Self> {
         let text = path.to_string_lossy();
         if let Some(source) = Source::parse(&text) {
-            let source = source?;
+            let source = source.map_err(|error| Refusal::usage("path", error.to_string()))?;
             let name = source.name();
             return Ok(Self::Hub(source, name));
         }
