@@ -14,13 +14,13 @@ const CONFIG: &str = r#"{
 }"#;
 
 /// The folders that the readers are pointed at.
-pub struct Bench {
+pub(crate) struct Bench {
     home: tempfile::TempDir,
 }
 
 impl Bench {
     /// Folders with everything but the file that is fuzzed.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let home = tempfile::tempdir().expect("a temporary folder");
         let bench = Self { home };
         for name in ["safetensors", "index", "adapter_config/base"] {
@@ -50,7 +50,7 @@ impl Bench {
     ///
     /// # Panics
     /// When the reader does, or refuses without naming the file.
-    pub fn check(&self, reader: &str, bytes: &[u8]) -> Vec<String> {
+    pub(crate) fn check(&self, reader: &str, bytes: &[u8]) -> Vec<String> {
         let folder = self.folder(reader);
         let (file, errors) = match reader {
             "gguf" => {

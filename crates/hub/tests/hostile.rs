@@ -287,7 +287,7 @@ fn gguf_tensors_in_wrong_places() {
     bytes[second..second + 8].copy_from_slice(&(1_u64 << 32).to_le_bytes());
     fs::write(&path, bytes).unwrap();
     refused(&path);
-    let mut bytes = whole.clone();
+    let mut bytes = whole;
     let from = b"blk.0.attn_k.weight";
     let at = bytes.windows(from.len()).position(|part| part == from);
     bytes[at.unwrap()..][..from.len()].copy_from_slice(b"blk.0.attn_v.weight");

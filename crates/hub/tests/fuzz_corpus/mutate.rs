@@ -81,12 +81,12 @@ pub(crate) fn damaged(whole: &[u8], seed: u64) -> Vec<u8> {
 
 /// The first place from `at` on that looks like a length or an offset: a small number in eight bytes.
 fn length_near(bytes: &[u8], at: usize) -> usize {
-    let places = at..bytes.len() - 8;
+    let mut places = (at..bytes.len() - 8).take(256);
     let small = |place: &usize| {
         let field = &bytes[*place..*place + 8];
         field[0] != 0 && field[3..].iter().all(|byte| *byte == 0)
     };
-    places.clone().take(256).find(small).unwrap_or(at)
+    places.find(small).unwrap_or(at)
 }
 
 /// Writes something odd in the place of the first number of a text from `at` on.

@@ -4,6 +4,7 @@ mod binary;
 mod compare;
 mod feedback;
 mod help;
+#[expect(dead_code, reason = "the tests of the hub room look at more of it")]
 #[path = "../../../hub/tests/fetch/server.rs"]
 mod hub_server;
 mod life;

@@ -162,7 +162,8 @@ fn stored_as(tensors: &[Stored]) -> String {
     kinds.sort_by_key(|kind| std::cmp::Reverse(kind.2));
     let told = kinds.iter().map(|(name, count, bytes)| {
         let size = quantity::bytes(*bytes as f64);
-        format!("{name} ({size} in {count} tensors)")
+        let tensors = if *count == 1 { "tensor" } else { "tensors" };
+        format!("{name} ({size} in {count} {tensors})")
     });
     told.collect::<Vec<_>>().join(", ")
 }
