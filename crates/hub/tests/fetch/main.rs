@@ -4,8 +4,10 @@
 mod server;
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
-use artifact::{Progress, Seed, Store};
+use artifact::{Event, Progress, Seed, Store};
 use hub::Error;
 use hub::fetch::{Fetched, Hub, Source};
 use models::InitialWeights;
@@ -259,6 +261,46 @@ fn a_mirror_without_checksums_serves_too() {
     });
     let home = tempfile::tempdir().expect("a folder");
     fetch(&server, home.path(), "hf:reef/small").expect("it comes");
+}
+
+#[test]
+fn an_interruption_keeps_what_has_come() {
+    let mut slow = repository();
+    slow.cuts.insert("model.safetensors".to_owned(), vec![9000]);
+    let server = Server::start(slow);
+    let home = tempfile::tempdir().expect("a folder");
+    let store = Store::open(home.path()).expect("a store");
+    let hub = Hub::new(&server.endpoint(), None).expect("a client");
+    let source = Source::parse("hf:reef/small").expect("a source");
+    let source = source.expect("whole");
+    // The flag goes up with the first bytes of the weights.
+    let flag = Arc::new(OnceLock::<Arc<AtomicBool>>::new());
+    let (seen, raised) = (AtomicBool::new(false), Arc::clone(&flag));
+    let progress = Progress::new(move |event| match event {
+        Event::Stage { detail, .. } if detail == "model.safetensors" => {
+            seen.store(true, Ordering::SeqCst);
+        }
+        Event::Tick { .. } if seen.load(Ordering::SeqCst) => {
+            if let Some(flag) = raised.get() {
+                flag.store(true, Ordering::SeqCst);
+            }
+        }
+        _ => {}
+    });
+    flag.set(progress.interrupt_flag()).expect("set once");
+    let error = hub
+        .fetch(&store, &source, &progress)
+        .expect_err("interrupted");
+    assert!(
+        matches!(error, Error::Artifact(artifact::Error::Interrupted)),
+        "{error:?}"
+    );
+    fetch(&server, home.path(), "hf:reef/small").expect("it goes on");
+    let asked = server.asked("model.safetensors");
+    assert!(
+        asked.last().is_some_and(|one| one.range.is_some()),
+        "{asked:?}"
+    );
 }
 
 #[test]
