@@ -124,7 +124,7 @@ fn with_line(text: &str, line: &str) -> String {
                 line.contains('=') && name.trim() == "base"
             };
             let mut inside = inside.take_while(|line| !is_head(line));
-            match inside.position(|line| names_base(line)) {
+            match inside.position(names_base) {
                 Some(place) => lines[section + 1 + place] = line,
                 None => lines.insert(section + 1, line),
             }
