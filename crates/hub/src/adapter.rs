@@ -64,6 +64,9 @@ pub struct AdapterConfig {
     /// Weight-decomposed adapters (Liu et al. 2024), which are not read.
     #[serde(default)]
     pub use_dora: bool,
+    /// Biases of their own for B, which are not read.
+    #[serde(default)]
+    pub lora_bias: bool,
     /// Other parts trained in full, which are not read.
     #[serde(default)]
     pub modules_to_save: Option<Vec<String>>,
@@ -97,6 +100,7 @@ pub fn read_adapter_config(folder: &Path) -> Result<AdapterConfig> {
         (config.peft_type != "LORA", "peft_type", "LORA is read"),
         (config.use_dora, "use_dora", "plain LoRA is read"),
         (config.bias != "none", "bias", "`none` is read"),
+        (config.lora_bias, "lora_bias", "false is read"),
         (
             saved.is_some_and(|modules| !modules.is_empty()),
             "modules_to_save",
@@ -246,7 +250,7 @@ pub(crate) fn load_with_base(folder: &Path, id: &str, device: &Device) -> Result
     let LoadedModel {
         decoder, tokenizer, ..
     } = load(&base, id, device)?;
-    let mut decoder = match products(folder)? {
+    let mut decoder = match adapter_products(folder)? {
         Some(products) => decoder.with_precision(products.into()),
         None => decoder,
     };
@@ -274,8 +278,11 @@ pub fn attach(decoder: &mut Decoder, folder: &Path) -> Result<usize> {
     attached.map_err(|error| Error::weights(&folder.join(WEIGHTS), error.to_string()))
 }
 
-/// How products were computed when the adapter was trained, where that is told.
-fn products(folder: &Path) -> Result<Option<Products>> {
+/// How products were computed when an adapter was trained, where that is told.
+///
+/// # Errors
+/// When the file that tells it is broken.
+pub fn adapter_products(folder: &Path) -> Result<Option<Products>> {
     #[derive(Deserialize)]
     struct Told {
         #[serde(default)]
@@ -292,6 +299,19 @@ fn products(folder: &Path) -> Result<Option<Products>> {
 
 /// What PEFT's config has no field for.
 const OURS: &str = "ontogeny.json";
+
+/// Names another base in an adapter's folder.
+pub(crate) fn rename_base(folder: &Path, base: &str) -> Result<()> {
+    let path = folder.join(CONFIG);
+    let text = fs::read_to_string(&path).map_err(Error::io("read", &path))?;
+    let mut about: Value = serde_json::from_str(&text).map_err(|source| Error::Json {
+        path: path.clone(),
+        source,
+    })?;
+    about["base_model_name_or_path"] = base.into();
+    let text = serde_json::to_string_pretty(&about).expect("values are JSON") + "\n";
+    Ok(artifact::write_atomic(&path, text.as_bytes())?)
+}
 
 /// Writes the first adapter of a decoder, with the tokenizer that it was trained with.
 ///
@@ -326,6 +346,8 @@ pub fn save_adapter(
         let alpha = scale * if config.use_rslora { ours.sqrt() } else { ours };
         if rank != config.r {
             ranks.insert(last.clone(), rank);
+        }
+        if rank != config.r || scale != config.scale(rank) {
             alphas.insert(last, alpha);
         }
         let [a, b] = together(&parts, rank);
@@ -351,6 +373,7 @@ pub fn save_adapter(
         bias: none(),
         fan_in_fan_out: decoder.config().model_type == "gpt2",
         use_dora: false,
+        lora_bias: false,
         modules_to_save: None,
         inference_mode: true,
     };

@@ -79,6 +79,12 @@ pub enum Error {
         /// Why it does not come, and what to do.
         reason: String,
     },
+    /// The artifact is a model already, and no adapter.
+    #[error("`{wanted}` is a whole model, not an adapter")]
+    NotAnAdapter {
+        /// What was asked for.
+        wanted: String,
+    },
     /// From the artifact store.
     #[error(transparent)]
     Artifact(#[from] artifact::Error),

@@ -2,6 +2,7 @@
 //! after another; those whose way of storing stays keep every bit.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
 use std::io::{self, Write};
 use std::path::Path;
 
@@ -9,13 +10,15 @@ use artifact::Progress;
 use models::decoder::Config;
 use models::decoder::family::Family;
 use serde_json::{Map, Value, json};
+use tensor::Device;
 use tokenizer::Tokenizer;
 
 use crate::checkpoint::Checkpoint;
 use crate::folder::{MISTRAL, describe, gguf_of, read_config, values};
 use crate::gguf::storage::Storage;
 use crate::gguf::{self, write};
-use crate::{Error, ModelConfig, Result};
+use crate::weights::parameters;
+use crate::{Error, ModelConfig, Result, is_adapter, load};
 
 /// What was written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,10 +41,15 @@ struct Source {
 enum Held {
     Folder(Checkpoint),
     Gguf(gguf::File),
+    /// An adapter, taken into its base.
+    Merged(HashMap<String, Vec<f32>>),
 }
 
 impl Source {
     fn open(path: &Path) -> Result<Self> {
+        if is_adapter(path) {
+            return Self::merged(path);
+        }
         let config = read_config(path)?;
         if let Some(path) = gguf_of(path) {
             let file = gguf::File::open(&path)?;
@@ -58,12 +66,32 @@ impl Source {
         })
     }
 
+    fn merged(adapter: &Path) -> Result<Self> {
+        let model = load(adapter, "", &Device::flex())?;
+        let decoder = model.decoder.merged().dense();
+        let config = ModelConfig {
+            decoder: decoder.config().clone(),
+            precision: decoder.precision().into(),
+        };
+        let names = config.decoder.tensors().into_iter().map(|(name, _)| name);
+        let values = parameters(&decoder).into_iter().map(|(_, values)| values);
+        Ok(Self {
+            weights: Held::Merged(names.zip(values).collect()),
+            config,
+            tokenizer: model.tokenizer,
+        })
+    }
+
     /// How a tensor is stored, and its bytes; rows of queries and keys lie as the file has them.
     fn tensor(&self, name: &str, shape: &[usize]) -> Result<(Storage, Cow<'_, [u8]>)> {
         match &self.weights {
             Held::Folder(checkpoint) => {
                 let values = values(checkpoint, &self.config.decoder, name, shape)?;
                 Ok((Storage::F32, Storage::F32.encode(&values).into()))
+            }
+            Held::Merged(tensors) => {
+                let values = &tensors[name];
+                Ok((Storage::F32, Storage::F32.encode(values).into()))
             }
             Held::Gguf(file) => {
                 let (storage, bytes) = gguf::bytes(file, &self.config.decoder, name, shape)?;

@@ -5,12 +5,14 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 
 use artifact::{Artifact, Key, Progress, Store};
+use models::decoder::Config;
 use serde_json::{Value, json};
 use tensor::Device;
 
+use crate::adapter::rename_base;
 use crate::fetch::note_origin;
 use crate::folder::gguf_of;
-use crate::{Error, Result, load};
+use crate::{Error, Result, attach, is_adapter, load, load_decoder};
 
 /// What belongs to a model, by a file name's ending.
 const ENDINGS: [&str; 5] = [".json", ".safetensors", ".jinja", ".model", ".gguf"];
@@ -24,13 +26,20 @@ const PIECE: usize = 1 << 20;
 /// The model is read whole first: one that could not be used is refused before anything is written. The artifact's key
 /// holds the BLAKE3 of every file, so that importing the same files again finds what is there.
 ///
+/// An adapter needs its `base`, an artifact, by whose id it is found from then on.
+///
 /// # Errors
-/// As [`load`]; when a file cannot be read or copied; when interrupted.
-pub fn import(store: &Store, source: &Path, progress: &Progress) -> Result<Artifact> {
+/// As [`load`]; when a file cannot be read or copied; when interrupted; an adapter without a base, or a base for
+/// something else.
+pub fn import(
+    store: &Store,
+    source: &Path,
+    base: Option<&Artifact>,
+    progress: &Progress,
+) -> Result<Artifact> {
     let files = files(source)?;
     progress.stage("import", format!("reading {}", source.display()));
-    let model = load(source, &crate::model_name(source), &Device::flex())?;
-    let config = model.decoder.config().clone();
+    let config = checked(source, base)?;
     let total: u64 = files.iter().map(|file| file.bytes).sum();
 
     progress.stage("import", "hashing");
@@ -47,7 +56,10 @@ pub fn import(store: &Store, source: &Path, progress: &Progress) -> Result<Artif
         let hash = hasher.finalize().to_hex().to_string();
         hashes.insert(file.name.clone(), Value::from(hash));
     }
-    let key = Key::new("model", &json!({ "imported": hashes }));
+    let mut key = Key::new("model", &json!({ "imported": hashes }));
+    if let Some(base) = base {
+        key = key.input("base", base);
+    }
     if let Some(there) = store.find(&key)? {
         return Ok(there);
     }
@@ -72,6 +84,9 @@ pub fn import(store: &Store, source: &Path, progress: &Progress) -> Result<Artif
         // Training reads tokenizers as Hugging Face lays them out.
         crate::tokenizer(source)?.save(draft.path())?;
     }
+    if let Some(base) = base {
+        rename_base(draft.path(), base.id.as_str())?;
+    }
     let mut metrics = json!({
         "stage": "import",
         "source": source.display().to_string(),
@@ -80,6 +95,30 @@ pub fn import(store: &Store, source: &Path, progress: &Progress) -> Result<Artif
     });
     note_origin(source, &mut metrics);
     Ok(draft.commit(metrics, Value::Null)?)
+}
+
+/// Reads the model whole, or an adapter with its base, and returns its shape.
+fn checked(source: &Path, base: Option<&Artifact>) -> Result<Config> {
+    let device = Device::flex();
+    match (is_adapter(source), base) {
+        (false, None) => {
+            let model = load(source, &crate::model_name(source), &device)?;
+            Ok(model.decoder.config().clone())
+        }
+        (true, Some(base)) => {
+            let mut decoder = load_decoder(&base.path, &device)?;
+            attach(&mut decoder, source)?;
+            Ok(decoder.config().clone())
+        }
+        (true, None) => Err(Error::weights(
+            &source.join("adapter_config.json"),
+            "an adapter is kept with its base: import that first, then name it with --base",
+        )),
+        (false, Some(_)) => Err(Error::weights(
+            source,
+            "is a whole model and no adapter, so it has no base",
+        )),
+    }
 }
 
 /// One file of a model.

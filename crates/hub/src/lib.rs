@@ -12,12 +12,15 @@ mod folder;
 mod gguf;
 mod import;
 pub mod memory;
+mod merge;
 mod names;
 mod resolve;
+mod seq2seq;
 pub mod weights;
 
 pub use adapter::{
-    AdapterConfig, attach, base_of, is_adapter, read_adapter, read_adapter_config, save_adapter,
+    AdapterConfig, adapter_products, attach, base_of, is_adapter, read_adapter,
+    read_adapter_config, save_adapter,
 };
 pub use error::{Error, Result};
 pub use folder::{
@@ -25,4 +28,6 @@ pub use folder::{
 };
 pub use gguf::storage::Storage;
 pub use import::import;
+pub use merge::merge;
 pub use resolve::{holds_model, model_name, resolve};
+pub use seq2seq::{LoadedSeq2Seq, is_seq2seq, load_seq2seq, load_t5, read_seq2seq_config};

@@ -109,6 +109,87 @@ impl AttentionShape {
     }
 }
 
+/// What is added to a scaled score by how far its key stands behind the query (Raffel et al. 2020, section 2.1).
+#[derive(Clone, Copy, Debug)]
+pub struct DistanceBias<'a> {
+    /// `[heads, 2 · reach + 1]`: for distances from −reach to reach; those further away count as these.
+    pub table: &'a [f32],
+    /// The largest distance with a value of its own.
+    pub reach: usize,
+    /// Where the first query row stands among the keys.
+    pub first: usize,
+}
+
+impl DistanceBias<'_> {
+    /// Of one head, whose first row is the `row`-th.
+    fn of_head(&self, head: usize, row: usize) -> HeadBias<'_> {
+        let width = 2 * self.reach + 1;
+        HeadBias {
+            table: &self.table[head * width..][..width],
+            reach: self.reach,
+            position: self.first + row,
+        }
+    }
+}
+
+/// A [`DistanceBias`] of one head.
+#[derive(Clone, Copy)]
+struct HeadBias<'a> {
+    table: &'a [f32],
+    reach: usize,
+    /// Of the first row among the keys.
+    position: usize,
+}
+
+impl HeadBias<'_> {
+    /// Adds what belongs to keys `low..high` of the `row`-th row to their scores, which will be multiplied by `scale`.
+    fn add(&self, scores: &mut [f32], row: usize, [low, high]: [usize; 2], scale: f32) {
+        let (reach, position) = (self.reach, self.position + row);
+        let inverse = 1.0 / scale;
+        let near = position.saturating_sub(reach).clamp(low, high);
+        let far = (position + reach + 1).clamp(near, high);
+        for score in &mut scores[low..near] {
+            *score += inverse * self.table[0];
+        }
+        // Empty where the range ends before what has values of its own.
+        let first = (near + reach).saturating_sub(position);
+        let values = self.table[first.min(self.table.len())..].iter();
+        for (score, value) in scores[near..far].iter_mut().zip(values) {
+            *score += inverse * value;
+        }
+        for score in &mut scores[far..high] {
+            *score += inverse * self.table[2 * reach];
+        }
+    }
+}
+
+/// [`attention_forward`] with a bias by distance, and without what a backward pass would need.
+///
+/// # Panics
+/// As [`attention_forward`], and when the table is not `[heads, 2 · reach + 1]`.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a tensor of the operation"
+)]
+pub fn attention_biased(
+    shape: &AttentionShape,
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    ranges: &[[u32; 2]],
+    scale: f32,
+    bias: DistanceBias<'_>,
+    out: &mut [f32],
+) {
+    assert_eq!(
+        bias.table.len(),
+        shape.heads * (2 * bias.reach + 1),
+        "attention_biased: the table is [heads, 2 · reach + 1]"
+    );
+    let mut lse = vec![0.0; shape.batch * shape.heads * shape.q_len];
+    with_bias(shape, q, k, v, ranges, scale, Some(bias), out, &mut lse);
+}
+
 /// Attention: `out[i] = Σ_j softmax_j(scale · q_i·k_j) v_j` over the keys `ranges[i]`.
 ///
 /// `q` and `out` are `[batch, q_len, heads, head_dim]`, `k` and `v` `[batch, k_len, kv_heads, head_dim]`; `ranges`,
@@ -131,6 +212,24 @@ pub fn attention_forward(
     out: &mut [f32],
     lse: &mut [f32],
 ) {
+    with_bias(shape, q, k, v, ranges, scale, None, out, lse);
+}
+
+#[expect(
+    clippy::too_many_arguments,
+    reason = "each is a tensor of the operation"
+)]
+fn with_bias(
+    shape: &AttentionShape,
+    q: &[f32],
+    k: &[f32],
+    v: &[f32],
+    ranges: &[[u32; 2]],
+    scale: f32,
+    bias: Option<DistanceBias<'_>>,
+    out: &mut [f32],
+    lse: &mut [f32],
+) {
     shape.check("attention_forward", q, k, v, ranges);
     assert_eq!(
         out.len(),
@@ -143,13 +242,13 @@ pub fn attention_forward(
         "attention_forward: lse is [batch, heads, q_len]"
     );
     if shape.head_dim.is_multiple_of(LANES) {
-        return forward::run(shape, q, k, v, ranges, scale, out, lse);
+        return forward::run(shape, q, k, v, ranges, scale, bias, out, lse);
     }
     let wide = shape.padded();
     let (from, to) = (shape.head_dim, wide.head_dim);
     let mut wide_out = vec![0.0; wide.queries()];
     let (q, k, v) = (widen(q, from, to), widen(k, from, to), widen(v, from, to));
-    forward::run(&wide, &q, &k, &v, ranges, scale, &mut wide_out, lse);
+    forward::run(&wide, &q, &k, &v, ranges, scale, bias, &mut wide_out, lse);
     narrow(&wide_out, to, from, out);
 }
 

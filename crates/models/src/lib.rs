@@ -9,6 +9,7 @@ pub mod kv_cache;
 pub mod lora;
 mod matrix;
 mod rows;
+pub mod t5;
 
 pub use causal::Causal;
 pub use initial::InitialWeights;

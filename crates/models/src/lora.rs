@@ -151,9 +151,10 @@ impl LowRank {
         linear(low, self.b.val(), precision) // [batch, seq, out]
     }
 
-    /// `s · B A`, `[out, in]`, in f32.
+    /// `s · B A`, `[out, in]`, in f32 and without gradients.
     pub(crate) fn product(&self) -> Tensor<2> {
-        self.b.val().matmul(self.a.val()) * self.scale // [out, in]
+        let [a, b] = [&self.a, &self.b].map(|param| param.val().without_autodiff());
+        b.matmul(a) * self.scale // [out, in]
     }
 
     pub(crate) fn pair(&self) -> Pair {

@@ -188,7 +188,7 @@ impl Sources {
             let found = match Artifact::open(&path) {
                 Ok(artifact) => artifact,
                 Err(_) => {
-                    let copied = hub::import(store, &path, &Progress::silent())?;
+                    let copied = hub::import(store, &path, None, &Progress::silent())?;
                     tracing::info!("the base {id} is now the artifact {}", copied.id);
                     copied
                 }

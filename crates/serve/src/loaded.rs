@@ -1,11 +1,12 @@
 //! The models a server answers with, by name.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use infer::Engine;
+use hub::Products;
+use infer::{Adapter, Engine};
 
 use crate::error::{Error, Result};
 
@@ -61,20 +62,50 @@ impl Models {
         model: &str,
         device: &tensor::Device,
     ) -> Result<String> {
-        let failed = |source: Box<dyn std::error::Error + Send + Sync>| Error::Model {
-            model: model.to_owned(),
-            source,
-        };
-        let (path, id) = hub::resolve(store, model).map_err(|error| failed(error.into()))?;
-        let loaded = hub::load(&path, &id, device).map_err(|error| failed(error.into()))?;
-        let name = match Path::new(model).file_name() {
-            Some(file_name) if Path::new(model).is_dir() => {
-                file_name.to_string_lossy().into_owned()
-            }
-            _ => model.to_owned(),
-        };
-        self.insert(name.clone(), Engine::start(loaded));
+        let name = public_name(model);
+        self.load_all(store, &[model.to_owned()], &[], device)?;
         Ok(name)
+    }
+
+    /// Loads several models at once, as [`Self::load`] does, and adapters by names of their own beside the first
+    /// model. A base and the adapters that were trained on it share one engine: its weights are in memory once, and
+    /// their requests run in one batch.
+    ///
+    /// # Errors
+    /// When a model or an adapter cannot be found or read.
+    pub fn load_all(
+        &self,
+        store: &artifact::Store,
+        models: &[String],
+        adapters: &[(String, String)],
+        device: &tensor::Device,
+    ) -> Result<()> {
+        let mut groups: Vec<Group> = Vec::new();
+        let first = models.first();
+        let wanted = models.iter().map(|model| (public_name(model), model, None));
+        let adapters = adapters
+            .iter()
+            .map(|(name, adapter)| (name.clone(), adapter, first));
+        for (name, model, base) in wanted.chain(adapters) {
+            let failed = because(model);
+            let (path, id) = hub::resolve(store, model).map_err(failed)?;
+            let voice = Voice { name, id, path };
+            let base = match base {
+                Some(base) => Some(hub::resolve(store, base).map_err(because(base))?.0),
+                None => None,
+            };
+            let group = Group::of(&voice, base).map_err(because(model))?;
+            match groups.iter_mut().find(|there| there.fits(&group)) {
+                Some(there) => there.take(group),
+                None => groups.push(group),
+            }
+        }
+        for group in groups {
+            for (name, engine) in group.start(device)? {
+                self.insert(name, engine);
+            }
+        }
+        Ok(())
     }
 
     /// Stops serving `name`; whether it was served. Its engine ends with the last request that uses it.
@@ -107,5 +138,106 @@ impl Models {
             .values()
             .cloned()
             .collect()
+    }
+}
+
+/// What a model is called that was named like this: a folder by its last part.
+fn public_name(model: &str) -> String {
+    match Path::new(model).file_name() {
+        Some(file_name) if Path::new(model).is_dir() => file_name.to_string_lossy().into_owned(),
+        _ => model.to_owned(),
+    }
+}
+
+fn because(model: &str) -> impl FnOnce(hub::Error) -> Error + Copy {
+    move |source| Error::Model {
+        model: model.to_owned(),
+        source: source.into(),
+    }
+}
+
+/// A name to answer by, and what answers.
+struct Voice {
+    name: String,
+    id: String,
+    path: PathBuf,
+}
+
+/// Models that share their base's weights.
+struct Group {
+    /// The base's folder or file.
+    base: PathBuf,
+    /// How products are computed, where an adapter says it.
+    products: Option<Products>,
+    /// The base itself, by the names under which it is served.
+    plain: Vec<Voice>,
+    adapters: Vec<Voice>,
+}
+
+impl Group {
+    /// Of one model; an adapter's base is the one named, or else its own.
+    fn of(voice: &Voice, base: Option<PathBuf>) -> hub::Result<Self> {
+        let Voice { name, id, path } = voice;
+        let voice = Voice {
+            name: name.clone(),
+            id: id.clone(),
+            path: path.clone(),
+        };
+        let whole = |path: PathBuf| path.canonicalize().unwrap_or(path);
+        if !hub::is_adapter(path) {
+            return Ok(Self {
+                base: whole(path.clone()),
+                products: None,
+                plain: vec![voice],
+                adapters: Vec::new(),
+            });
+        }
+        let base = match base {
+            Some(base) => base,
+            None => hub::base_of(path)?,
+        };
+        Ok(Self {
+            base: whole(base),
+            products: hub::adapter_products(path)?,
+            plain: Vec::new(),
+            adapters: vec![voice],
+        })
+    }
+
+    /// Whether both can be answered by one engine: products computed otherwise need another.
+    fn fits(&self, other: &Self) -> bool {
+        let products = |group: &Self| group.products.unwrap_or_default();
+        self.base == other.base && products(self) == products(other)
+    }
+
+    fn take(&mut self, other: Self) {
+        self.products = self.products.or(other.products);
+        self.plain.extend(other.plain);
+        self.adapters.extend(other.adapters);
+    }
+
+    fn start(self, device: &tensor::Device) -> Result<Vec<(String, Engine)>> {
+        let id = match self.plain.first().or(self.adapters.first()) {
+            Some(first) => first.id.clone(),
+            None => return Ok(Vec::new()),
+        };
+        let shown = self.base.display().to_string();
+        let mut model = hub::load(&self.base, &id, device).map_err(because(&shown))?;
+        if let Some(products) = self.products {
+            model.decoder = model.decoder.with_precision(products.into());
+        }
+        let mut numbers = Vec::new();
+        for adapter in &self.adapters {
+            let number = hub::attach(&mut model.decoder, &adapter.path);
+            numbers.push(number.map_err(because(&adapter.name))?);
+        }
+        let engine = Engine::start(model);
+        let plain = self.plain.iter().map(|voice| (voice, Adapter::None));
+        let adapters = self.adapters.iter().zip(numbers);
+        let adapters = adapters.map(|(voice, number)| (voice, Adapter::Number(number)));
+        let handles = plain
+            .chain(adapters)
+            .map(|(voice, adapter)| (voice.name.clone(), engine.with_adapter(adapter, &voice.id)));
+        Ok(handles.collect())
     }
 }

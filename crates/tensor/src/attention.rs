@@ -12,8 +12,10 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::flex::FlexTensor;
 use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension, tensor::FloatTensor};
-use burn::tensor::Tensor;
-use kernels::attention::{AttentionShape, attention_backward, attention_forward};
+use burn::tensor::{Int, Tensor, TensorData};
+use kernels::attention::{
+    AttentionShape, DistanceBias, attention_backward, attention_biased, attention_forward,
+};
 
 use crate::{buffers, flex, profile};
 
@@ -38,6 +40,54 @@ pub fn attention(
     portable(q, k, v, ranges, scale)
 }
 
+/// [`attention`] where `bias[h, d + reach]` is added to the scaled score of a key that stands `d` behind the query, or
+/// before it when negative; what is further away than `reach` counts as that (Raffel et al. 2020, "T5", section 2.1).
+///
+/// Shapes as in [`attention`]; `bias` `[heads, 2 · reach + 1]`. `first` says where the first query row stands among the
+/// keys. Without gradients the scores are never whole in memory.
+pub fn attention_by_distance(
+    [q, k, v]: [Tensor<4>; 3],
+    ranges: &KeyRanges,
+    scale: f32,
+    bias: Tensor<2>,
+    first: usize,
+) -> Tensor<4> {
+    let device = q.device();
+    if flex::on_cpu(&device) && !device.is_autodiff() {
+        let held = [q, k, v].map(|x| {
+            let held = x.try_into_primitive::<Flex>();
+            held.expect("a tensor of the CPU without gradients")
+        });
+        let [q, k, v] = &held;
+        let s = shape(q, k);
+        let _timed = profile::time("attention", flops(&s, ranges));
+        let table = flex::to_vec(bias);
+        let mut out = buffers::take(s.batch * s.q_len * s.heads * s.head_dim);
+        let bias = DistanceBias {
+            reach: table.len() / s.heads / 2,
+            table: &table,
+            first,
+        };
+        let (q, k, v) = (flex::floats(q), flex::floats(k), flex::floats(v));
+        attention_biased(&s, &q, &k, &v, ranges, scale, bias, &mut out);
+        let dims = [s.batch, s.q_len, s.heads, s.head_dim];
+        return flex::from_vec(out, dims, &device);
+    }
+    let (seq, keys) = (q.dims()[1], k.dims()[1]);
+    let reach = bias.dims()[1] as i64 / 2;
+    let places: Vec<i32> = (0..seq)
+        .flat_map(|row| {
+            let position = (first + row) as i64;
+            (0..keys as i64).map(move |key| ((key - position).clamp(-reach, reach) + reach) as i32)
+        })
+        .collect();
+    let count = places.len();
+    let places = Tensor::<1, Int>::from_data(TensorData::new(places, [count]), &device);
+    let heads = bias.dims()[0];
+    let bias = bias.select(1, places).reshape([1, heads, seq, keys]); // [1, heads, seq, keys]
+    scored(q, k, v, ranges, scale, Some(bias))
+}
+
 /// The same from Burn's operations, with the score matrix in memory.
 pub fn portable(
     q: Tensor<4>,
@@ -45,6 +95,17 @@ pub fn portable(
     v: Tensor<4>,
     ranges: &[[u32; 2]],
     scale: f32,
+) -> Tensor<4> {
+    scored(q, k, v, ranges, scale, None)
+}
+
+fn scored(
+    q: Tensor<4>,
+    k: Tensor<4>,
+    v: Tensor<4>,
+    ranges: &[[u32; 2]],
+    scale: f32,
+    bias: Option<Tensor<4>>,
 ) -> Tensor<4> {
     let [batch, seq, heads, _] = q.dims();
     let [_, keys, kv_heads, _] = k.dims();
@@ -67,6 +128,10 @@ pub fn portable(
     };
     let q = q.swap_dims(1, 2); // [batch, heads, seq, head_dim]
     let scores = q.matmul(per_query(k).swap_dims(2, 3)) * scale; // [batch, heads, seq, keys]
+    let scores = match bias {
+        Some(bias) => scores + bias, // [batch, heads, seq, keys]
+        None => scores,
+    };
     let hidden = visible.clone().equal_elem(0.0);
     let scores = scores.mask_fill(hidden, -1e30);
     let peak = scores.clone().detach().max_dim(3); // [batch, heads, seq, 1]
@@ -264,6 +329,48 @@ mod tests {
                 .map(|row| [0, (row % seq) as u32 + 1])
                 .collect();
             compare(seq, heads, kv_heads, head_dim, ranges);
+        }
+    }
+
+    #[test]
+    fn a_bias_by_distance() {
+        let whole = |rows: u32| (0..2 * rows).map(|_| [0, rows]).collect::<KeyRanges>();
+        let causal = |rows: u32, first: u32| {
+            (0..2 * rows)
+                .map(|row| [0, first + row % rows + 1])
+                .collect::<KeyRanges>()
+        };
+        let documents = (0..140)
+            .map(|row| match row % 70 {
+                0..20 => [0, 20],
+                20 => [9, 9],
+                _ => [21, 70],
+            })
+            .collect();
+        for (seq, keys, first, reach, ranges) in [
+            (1, 1, 0, 2, whole(1)),
+            (70, 70, 0, 3, whole(70)),
+            (70, 70, 0, 128, whole(70)),
+            (5, 40, 35, 8, causal(5, 35)),
+            (70, 70, 0, 16, documents),
+        ] {
+            let (heads, head_dim) = (3, 20);
+            let x = |rows, seed| random([2, rows, heads, head_dim], seed);
+            let (q, k, v) = (x(seq, 1), x(keys, 2), x(keys, 3));
+            let bias = random([heads, 2 * reach + 1], 4);
+            let tracked = attention_by_distance(
+                [q.clone(), k.clone(), v.clone()],
+                &ranges,
+                0.5,
+                bias.clone(),
+                first,
+            );
+            let plain = [q, k, v].map(Tensor::inner);
+            let plain = attention_by_distance(plain, &ranges, 0.5, bias.inner(), first);
+            let (tracked, plain) = (flex::to_vec(tracked), flex::to_vec(plain));
+            for (a, b) in plain.iter().zip(&tracked) {
+                assert!((a - b).abs() < 2e-5, "{a} and {b} at reach {reach}");
+            }
         }
     }
 

@@ -35,7 +35,7 @@ pub use activated::{gelu_affine, swiglu_linear};
 pub use adamw::{AdamW, adamw, sum_of_squares};
 pub use add::add;
 pub use affine::affine;
-pub use attention::{KeyRanges, attention};
+pub use attention::{KeyRanges, attention, attention_by_distance};
 pub use burn;
 pub use burn::module::{Module, ModuleMapper, ModuleVisitor, Param};
 pub use burn::tensor::{Device, Gradients, Int, Shape, Tensor, TensorData};

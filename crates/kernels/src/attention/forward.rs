@@ -1,7 +1,7 @@
 //! The forward pass: blocks of query rows that share most of their keys.
 
 use super::paged::KvPages;
-use super::{AttentionShape, PANEL, ROWS, gather, pack, pack_rows};
+use super::{AttentionShape, DistanceBias, HeadBias, PANEL, ROWS, gather, pack, pack_rows};
 use crate::gemm::tile::{Into, Product, Walk};
 use crate::lanes::{LANES, dispatch};
 use crate::math::exp;
@@ -27,6 +27,7 @@ pub(super) struct Head<'a> {
     pub(super) k_len: usize,
     pub(super) ranges: &'a [[u32; 2]],
     pub(super) scale: f32,
+    pub(super) bias: Option<HeadBias<'a>>,
     pub(super) out: *mut f32,
 }
 
@@ -90,6 +91,7 @@ pub(super) fn run(
     v: &[f32],
     ranges: &[[u32; 2]],
     scale: f32,
+    bias: Option<DistanceBias<'_>>,
     out: &mut [f32],
     lse: &mut [f32],
 ) {
@@ -133,6 +135,7 @@ pub(super) fn run(
             k_len,
             ranges: &ranges[b * q_len + first_row..][..rows],
             scale,
+            bias: bias.as_ref().map(|bias| bias.of_head(head, first_row)),
             // Tasks write different rows or different heads of them.
             out: out.as_mut_ptr().wrapping_add(q_at),
         };
@@ -206,6 +209,9 @@ fn head_rows_body<V: Product>(x: &Head<'_>, lse: &mut [f32]) {
             let scores = &mut scores[i * width..(i + 1) * width];
             scores[first..*low as usize].fill(0.0);
             scores[*high as usize..last].fill(0.0);
+            if let Some(bias) = &x.bias {
+                bias.add(scores, row + i, [*low as usize, *high as usize], x.scale);
+            }
             let scores = &mut scores[*low as usize..*high as usize];
             let largest = largest_scaled::<V>(scores, x.scale);
             sums[i] = exponentiate::<V>(scores, x.scale, largest);

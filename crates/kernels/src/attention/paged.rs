@@ -272,6 +272,7 @@ fn rows(
             k_len: k_len.unwrap_or(0),
             ranges: &ranges,
             scale,
+            bias: None,
             // Tasks write different rows or different heads of them.
             out: out.as_mut_ptr().wrapping_add(q_at),
         };

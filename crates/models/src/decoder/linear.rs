@@ -143,9 +143,12 @@ impl Linear {
         if adapters.is_empty() {
             return;
         }
-        let mut weight = self.weight.values(device); // [out, in]
+        let mut weight = self.weight.values(device).without_autodiff(); // [out, in]
         for adapter in adapters {
             weight = weight + adapter.product(); // [out, in]
+        }
+        if device.is_autodiff() {
+            weight = weight.autodiff(); // [out, in]
         }
         self.weight = Matrix::Dense(Param::from_tensor(weight));
     }

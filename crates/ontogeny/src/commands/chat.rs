@@ -29,12 +29,15 @@ pub(crate) struct Arguments {
     /// Longest answer, in tokens
     #[arg(long, default_value_t = 256, value_name = "N")]
     max_tokens: usize,
+    /// A LoRA adapter beside the model: an artifact, or a folder as PEFT writes it
+    #[arg(long, value_name = "ADAPTER")]
+    adapter: Option<String>,
     #[command(flatten)]
     sampling: SamplingArguments,
 }
 
 pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Result<Output> {
-    let engine = load(&arguments.model, context)?;
+    let engine = load(&arguments.model, arguments.adapter.as_deref(), context)?;
     let interactive = std::io::stdin().is_terminal() && !context.json;
     let mut messages: Vec<Message> = arguments
         .system

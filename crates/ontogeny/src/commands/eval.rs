@@ -58,7 +58,7 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
         .iter()
         .map(|task| Task::find(task, context))
         .collect::<anyhow::Result<Vec<_>>>()?;
-    let engine = super::generate::load(&arguments.model, context)?;
+    let engine = super::generate::load(&arguments.model, None, context)?;
     let names: Vec<&str> = arguments.task.iter().map(String::as_str).collect();
     let display = context.display(&arguments.model, &names);
     let mut measured = Vec::new();

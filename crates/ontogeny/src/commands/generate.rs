@@ -26,6 +26,9 @@ pub(crate) struct Arguments {
     /// Longest continuation, in tokens
     #[arg(long, default_value_t = 128, value_name = "N")]
     max_tokens: usize,
+    /// A LoRA adapter beside the model: an artifact, or a folder as PEFT writes it
+    #[arg(long, value_name = "ADAPTER")]
+    adapter: Option<String>,
     #[command(flatten)]
     sampling: SamplingArguments,
     /// Text that ends the continuation; may be given several times
@@ -69,7 +72,7 @@ impl SamplingArguments {
 }
 
 pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Result<Output> {
-    let engine = load(&arguments.model, context)?;
+    let engine = load(&arguments.model, arguments.adapter.as_deref(), context)?;
     let prompt = match &arguments.prompt {
         Some(prompt) => prompt.clone(),
         None => read_stdin()?,
@@ -179,11 +182,30 @@ pub(crate) fn stream(
     Ok(said)
 }
 
-/// Loads a model and starts its engine.
-pub(crate) fn load(model: &str, context: &Context) -> anyhow::Result<Engine> {
+/// Loads a model, with an adapter or without, and starts its engine.
+pub(crate) fn load(
+    model: &str,
+    adapter: Option<&str>,
+    context: &Context,
+) -> anyhow::Result<Engine> {
     let store = context.store()?;
     let (path, id) = hub::resolve(&store, model)?;
-    Ok(Engine::start(hub::load(&path, &id, &context.device)?))
+    let mut loaded = hub::load(&path, &id, &context.device)?;
+    if let Some(adapter) = adapter {
+        let (folder, id) = hub::resolve(&store, adapter)?;
+        if !hub::is_adapter(&folder) {
+            let said = format!("`{adapter}` is a whole model, not an adapter");
+            return Err(Refusal::usage("adapter", said)
+                .hint("name it in the model's place, or give a folder with adapter_config.json")
+                .into());
+        }
+        if let Some(products) = hub::adapter_products(&folder)? {
+            loaded.decoder = loaded.decoder.with_precision(products.into());
+        }
+        hub::attach(&mut loaded.decoder, &folder)?;
+        loaded.id = id;
+    }
+    Ok(Engine::start(loaded))
 }
 
 /// Everything on stdin, as text.

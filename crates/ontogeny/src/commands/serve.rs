@@ -17,11 +17,15 @@ use crate::refusal::Refusal;
 Examples:
   ontogeny serve quickstart
   ontogeny serve quickstart --bind 127.0.0.1:9000 --api-keys keys.txt
+  ontogeny serve smollm2 --adapter shop=3f2a --adapter tutor=./peft-folder
   curl http://127.0.0.1:8080/v1/chat/completions -H 'content-type: application/json' \\
        -d '{\"model\": \"quickstart\", \"messages\": [{\"role\": \"user\", \"content\": \"Hello\"}]}'")]
 pub(crate) struct Arguments {
-    /// Artifact ids, names or folders; every named model of the store when absent
+    /// Artifact ids, names, folders or .gguf files; every named model of the store when absent
     models: Vec<String>,
+    /// A LoRA adapter beside the first model, under a name of its own: NAME=ADAPTER; repeatable
+    #[arg(long, value_name = "NAME=ADAPTER", value_parser = named_adapter)]
+    adapter: Vec<(String, String)>,
     /// Where to listen; port 0 takes any free one
     #[arg(long, default_value = "127.0.0.1:8080", value_name = "ADDR")]
     bind: SocketAddr,
@@ -54,7 +58,17 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
             }
         }
     }
-    answer(&config, &names, context)
+    answer(&config, &names, &arguments.adapter, context)
+}
+
+/// `NAME=ADAPTER`.
+fn named_adapter(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((name, adapter)) if !name.is_empty() && !adapter.is_empty() => {
+            Ok((name.to_owned(), adapter.to_owned()))
+        }
+        _ => Err("write NAME=ADAPTER, for example shop=./adapter-folder".to_owned()),
+    }
 }
 
 /// Whether the address can be listened on; asked before minutes are spent on training or loading.
@@ -72,6 +86,7 @@ pub(crate) fn check_bind(address: SocketAddr) -> anyhow::Result<()> {
 pub(crate) fn answer(
     config: &serve::Config,
     names: &[String],
+    adapters: &[(String, String)],
     context: &Context,
 ) -> anyhow::Result<Output> {
     if names.is_empty() {
@@ -82,11 +97,14 @@ pub(crate) fn answer(
     check_bind(config.bind)?;
     let store = context.store()?;
     let models = Models::new();
-    for name in names {
+    for name in names
+        .iter()
+        .chain(adapters.iter().map(|(_, adapter)| adapter))
+    {
         // What goes by no name is told apart from what cannot be loaded.
         hub::resolve(&store, name)?;
-        models.load(&store, name, &context.device)?;
     }
+    models.load_all(&store, names, adapters, &context.device)?;
     let served: Vec<String> = models.list().into_iter().map(|model| model.name).collect();
     let (json, quiet) = (context.json, context.quiet);
     let mut at = None;

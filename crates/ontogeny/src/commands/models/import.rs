@@ -17,7 +17,8 @@ use crate::refusal::Refusal;
 pub(super) const HELP: &str = "\
 A folder as Hugging Face has it (config.json, safetensors, tokenizer.json), a .gguf file, hf:ORG/NAME,
 hf:ORG/NAME@REVISION, hf:ORG/NAME/FILE.gguf, or a name of `ontogeny models list`.
-Families: llama, mistral, qwen2, qwen3, phi3, gemma3, gpt2.
+Families: llama, mistral, qwen2, qwen3, phi3, gemma3, gpt2. LoRA adapters as PEFT writes them, with
+--base.
 
 From the hub only what is needed is fetched, checked by the hub's checksums; a download that broke off
 goes on with the same command. HF_ENDPOINT names a mirror, HF_TOKEN an account for gated models.
@@ -26,7 +27,8 @@ Examples:
   ontogeny models import smollm2-135m-instruct
   ontogeny models import hf:Qwen/Qwen3-0.6B --name qwen
   ontogeny models import SmolLM2-135M-Instruct.Q4_1.gguf --name smollm2
-  ontogeny models import ./Qwen3-0.6B";
+  ontogeny models import ./Qwen3-0.6B
+  ontogeny models import ./peft-folder --base smollm2 --name shop";
 
 /// The arguments.
 #[derive(Debug, Args)]
@@ -36,6 +38,9 @@ pub(crate) struct Arguments {
     /// A name for it; that of the folder, file or model when left out
     #[arg(long)]
     name: Option<String>,
+    /// The model that an adapter was trained on
+    #[arg(long, value_name = "MODEL")]
+    base: Option<String>,
 }
 
 /// Where the model is.
@@ -88,7 +93,14 @@ pub(super) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
         }
     };
     display.mark("import", Mark::Running, "");
-    let artifact = hub::import(&store, &path, display.progress())?;
+    let base = match &arguments.base {
+        Some(base) => {
+            let (_, id) = hub::resolve(&store, base)?;
+            Some(store.get(&id)?)
+        }
+        None => None,
+    };
+    let artifact = hub::import(&store, &path, base.as_ref(), display.progress())?;
     let name = arguments.name.clone().unwrap_or(name);
     store.set_ref(&name, &artifact.id)?;
     let origin = fetched.as_ref().map(|fetched| fetched.origin.clone());
