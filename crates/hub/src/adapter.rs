@@ -21,7 +21,7 @@ use crate::weights::{self, HostTensor};
 use crate::{Error, Result, load};
 
 const CONFIG: &str = "adapter_config.json";
-const WEIGHTS: &str = "adapter_model.safetensors";
+pub(crate) const WEIGHTS: &str = "adapter_model.safetensors";
 /// What PEFT puts before the names of the model's own modules.
 const PREFIX: &str = "base_model.model.";
 
@@ -127,7 +127,10 @@ pub fn base_of(folder: &Path) -> Result<PathBuf> {
     let beside = beside.as_deref().and_then(Path::parent);
     let places = [beside, Some(folder), Some(Path::new(""))];
     let mut places = places.into_iter().flatten().map(|place| place.join(&named));
-    let is_model = |path: &PathBuf| path.join("config.json").is_file() || gguf_of(path).is_some();
+    // An adapter is no base: two that name each other, or one that names itself, would be read for ever.
+    let is_model = |path: &PathBuf| {
+        !is_adapter(path) && (path.join("config.json").is_file() || gguf_of(path).is_some())
+    };
     if !named.is_empty()
         && let Some(path) = places.find(is_model)
     {

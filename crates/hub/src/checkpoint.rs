@@ -10,6 +10,7 @@ use safetensors::tensor::Metadata;
 use safetensors::{Dtype, SafeTensors};
 use serde::Deserialize;
 
+use crate::about::Stored;
 use crate::{Error, Result};
 
 /// Bytes of a header's length.
@@ -137,6 +138,21 @@ impl Checkpoint {
         let mut names: Vec<String> = files.flat_map(|part| part.metadata.offset_keys()).collect();
         names.sort();
         names
+    }
+
+    /// Every tensor as it is stored, sorted by name.
+    pub fn stored(&self) -> Vec<Stored> {
+        let describe = |name: String| {
+            let info = self.part(&name)?.metadata.info(&name)?;
+            let (first, end) = info.data_offsets;
+            Some(Stored {
+                shape: info.shape.clone(),
+                storage: format!("{:?}", info.dtype).to_lowercase(),
+                bytes: (end - first) as u64,
+                name,
+            })
+        };
+        self.names().into_iter().filter_map(describe).collect()
     }
 
     /// The shape of a tensor that is there.

@@ -14,7 +14,7 @@ use crate::adapter::is_adapter;
 use crate::checkpoint::Checkpoint;
 use crate::folder::gguf_of;
 use crate::sentence::{self, Modules, Preparation};
-use crate::{Error, ModelConfig, Result, read_config};
+use crate::{Error, Result};
 
 pub use crate::sentence::Prompts;
 
@@ -34,38 +34,8 @@ pub struct LoadedEncoder {
     pub id: String,
 }
 
-/// What kind of model a folder or file holds.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Architecture {
-    /// It continues texts.
-    Decoder(ModelConfig),
-    /// It makes vectors of texts.
-    Encoder(Config),
-}
-
-impl Architecture {
-    /// Number of parameters.
-    pub fn parameters(&self) -> usize {
-        match self {
-            Self::Decoder(config) => config.decoder.parameters(),
-            Self::Encoder(config) => config.parameters(),
-        }
-    }
-}
-
-/// Reads and checks the configuration of a model of either kind.
-///
-/// # Errors
-/// As [`read_config`] and [`read_encoder_config`].
-pub fn read_architecture(path: &Path) -> Result<Architecture> {
-    if family(path).is_some() {
-        return read_encoder_config(path).map(Architecture::Encoder);
-    }
-    read_config(path).map(Architecture::Decoder)
-}
-
 /// The family of the encoder in a folder; `None` for everything else, broken files included.
-fn family(path: &Path) -> Option<String> {
+pub(crate) fn family(path: &Path) -> Option<String> {
     if is_adapter(path) || gguf_of(path).is_some() {
         return None;
     }

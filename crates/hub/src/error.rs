@@ -82,6 +82,25 @@ pub enum Error {
         /// What it is.
         kind: String,
     },
+    /// The hub does not answer.
+    #[error(
+        "cannot reach {endpoint}: {reason}; check the network, name a mirror with HF_ENDPOINT, or import a folder that was \
+         copied here"
+    )]
+    Unreachable {
+        /// The hub's address.
+        endpoint: String,
+        /// What stood in the way.
+        reason: String,
+    },
+    /// The hub answers, but not with the model.
+    #[error("{wanted}: {reason}")]
+    Remote {
+        /// What was asked for.
+        wanted: String,
+        /// Why it does not come, and what to do.
+        reason: String,
+    },
     /// The artifact is a model already, and no adapter.
     #[error("`{wanted}` is a whole model, not an adapter")]
     NotAnAdapter {

@@ -10,9 +10,11 @@ use serde_json::{Value, json};
 use tensor::Device;
 
 use crate::adapter::rename_base;
+use crate::fetch::note_origin;
+use crate::folder::gguf_of;
 use crate::{
     Architecture, Error, Result, attach, is_adapter, load, load_decoder, load_encoder,
-    read_architecture, sentence,
+    load_seq2seq, read_architecture, sentence,
 };
 
 /// What belongs to a model, by a file name's ending.
@@ -81,15 +83,20 @@ pub fn import(
             copy.write_all(piece).map_err(Error::io("write", &place))
         })?;
     }
+    if gguf_of(source).is_some() {
+        // Training reads tokenizers as Hugging Face lays them out.
+        crate::tokenizer(source)?.save(draft.path())?;
+    }
     if let Some(base) = base {
         rename_base(draft.path(), base.id.as_str())?;
     }
-    let metrics = json!({
+    let mut metrics = json!({
         "stage": "import",
         "source": source.display().to_string(),
         "architecture": architecture,
         "parameters": parameters,
     });
+    note_origin(source, &mut metrics);
     Ok(draft.commit(metrics, Value::Null)?)
 }
 
@@ -102,6 +109,11 @@ fn checked(source: &Path, base: Option<&Artifact>) -> Result<(String, usize)> {
             Architecture::Decoder(_) => Ok(told(load(source, &id, &device)?.decoder.config())),
             Architecture::Encoder(config) => {
                 load_encoder(source, &id, &device)?;
+                let parameters = config.parameters();
+                Ok((config.model_type, parameters))
+            }
+            Architecture::EncoderDecoder(config) => {
+                load_seq2seq(source, &id, &device)?;
                 let parameters = config.parameters();
                 Ok((config.model_type, parameters))
             }

@@ -14,16 +14,9 @@ use crate::{Error, Result, sentence};
 /// # Errors
 /// When nothing goes by that name (near misses are listed), or what does is no model.
 pub fn resolve(store: &Store, wanted: &str) -> Result<(PathBuf, String)> {
-    let folder = Path::new(wanted);
-    let holds_model = ["config.json", sentence::MODULES]
-        .iter()
-        .any(|name| folder.join(name).is_file())
-        || is_adapter(folder);
-    if holds_model || (folder.is_dir() && gguf_of(folder).is_some()) {
-        return Ok((folder.to_owned(), model_name(folder)));
-    }
-    if folder.extension().is_some_and(|ending| ending == "gguf") && folder.is_file() {
-        return Ok((folder.to_owned(), model_name(folder)));
+    let path = Path::new(wanted);
+    if holds_model(path) {
+        return Ok((path.to_owned(), model_name(path)));
     }
     match store.get(wanted) {
         Ok(artifact) if artifact.manifest.kind == "model" => {
@@ -39,6 +32,17 @@ pub fn resolve(store: &Store, wanted: &str) -> Result<(PathBuf, String)> {
         }),
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether a path is a model: a folder with a `config.json`, an adapter or one `.gguf` file in it, or a `.gguf` file.
+pub fn holds_model(path: &Path) -> bool {
+    if path.is_dir() {
+        let described = ["config.json", sentence::MODULES]
+            .iter()
+            .any(|name| path.join(name).is_file());
+        return described || is_adapter(path) || gguf_of(path).is_some();
+    }
+    path.extension().is_some_and(|ending| ending == "gguf") && path.is_file()
 }
 
 /// A folder's last name, or a `.gguf` file's without its ending, as the id of a model that is no artifact.

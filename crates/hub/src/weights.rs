@@ -133,7 +133,7 @@ impl Weights {
         }
     }
 
-    /// What [`write`] was given as metadata.
+    /// What [`write()`] was given as metadata.
     pub fn metadata(&self) -> std::collections::BTreeMap<String, String> {
         let header = SafeTensors::read_metadata(&self.bytes).ok();
         let ours = header.and_then(|(_, header)| {

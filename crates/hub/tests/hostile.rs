@@ -245,3 +245,108 @@ fn damaged_tokenizers() {
     let peak = artifact::peak_rss_bytes().unwrap_or(0);
     assert!(peak < MEMORY, "reading took {peak} bytes");
 }
+
+/// The place of the offset in what a GGUF file's head tells of a tensor.
+fn offset_place(bytes: &[u8], name: &str) -> usize {
+    let name = [&(name.len() as u64).to_le_bytes()[..], name.as_bytes()].concat();
+    let at = bytes.windows(name.len()).position(|part| part == name);
+    let at = at.unwrap() + name.len();
+    let dimensions = u32::from_le_bytes(bytes[at..at + 4].try_into().unwrap()) as usize;
+    at + 4 + 8 * dimensions + 4
+}
+
+#[test]
+fn gguf_tensors_in_wrong_places() {
+    let home = tempfile::tempdir().unwrap();
+    let path = home.path().join("placed.gguf");
+    let whole = fs::read(family("llama").join("model.gguf")).unwrap();
+    let place = offset_place(&whole, "blk.0.attn_q.weight");
+    let other = offset_place(&whole, "blk.0.attn_output.weight");
+    let offset = u64::from_le_bytes(whole[other..other + 8].try_into().unwrap());
+    for (offset, expected) in [
+        // One upon the other, half within, behind the end, past what can be counted.
+        (offset, "within tensor"),
+        (offset + 32, "within tensor"),
+        (whole.len() as u64, "begins"),
+        (u64::MAX, "begins"),
+        (u64::MAX - 31, "begins"),
+    ] {
+        let mut bytes = whole.clone();
+        bytes[place..place + 8].copy_from_slice(&offset.to_le_bytes());
+        fs::write(&path, bytes).unwrap();
+        let message = refused(&path);
+        assert!(
+            message.contains(expected) && message.contains("attn_"),
+            "{message}"
+        );
+    }
+    // Dimensions whose product overflows, and one tensor twice.
+    let mut bytes = whole.clone();
+    let (first, second) = (place - 4 - 16, place - 4 - 8);
+    bytes[first..first + 8].copy_from_slice(&(1_u64 << 32).to_le_bytes());
+    bytes[second..second + 8].copy_from_slice(&(1_u64 << 32).to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+    refused(&path);
+    let mut bytes = whole;
+    let from = b"blk.0.attn_k.weight";
+    let at = bytes.windows(from.len()).position(|part| part == from);
+    bytes[at.unwrap()..][..from.len()].copy_from_slice(b"blk.0.attn_v.weight");
+    fs::write(&path, bytes).unwrap();
+    assert!(refused(&path).contains("twice"));
+}
+
+#[test]
+fn a_zip_is_not_even_opened() {
+    // A few hundred bytes that would unpack to gigabytes; what is in it does not matter, as nothing reads it.
+    let home = tempfile::tempdir().unwrap();
+    fs::copy(
+        family("qwen3").join("config.json"),
+        home.path().join("config.json"),
+    )
+    .unwrap();
+    for name in ["pytorch_model.bin", "model.pt"] {
+        let path = home.path().join(name);
+        fs::write(&path, b"PK\x03\x04\x14\x00\x00\x00\x08\x00").unwrap();
+        let message = hub::load_decoder(home.path(), &Device::flex())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            message.contains(name) && message.contains("safe_serialization"),
+            "{message}"
+        );
+        fs::remove_file(path).unwrap();
+    }
+}
+
+#[test]
+fn adapters_that_go_in_circles() {
+    let home = tempfile::tempdir().unwrap();
+    let adapter = |name: &str, base: &str| {
+        let folder = home.path().join(name);
+        fs::create_dir_all(&folder).unwrap();
+        let config = serde_json::json!({
+            "peft_type": "LORA", "r": 2, "lora_alpha": 4, "base_model_name_or_path": base,
+        });
+        fs::write(folder.join("adapter_config.json"), config.to_string()).unwrap();
+        folder
+    };
+    let folders = [
+        adapter("one", "two"),
+        adapter("two", "one"),
+        adapter("self", "."),
+        adapter("outside", "../outside"),
+        adapter("nothing", ""),
+    ];
+    // A model inside makes none of them a base of itself.
+    fs::copy(
+        family("llama").join("model.gguf"),
+        folders[2].join("model.gguf"),
+    )
+    .unwrap();
+    for folder in folders {
+        let message = hub::load_decoder(&folder, &Device::flex())
+            .unwrap_err()
+            .to_string();
+        assert!(message.contains("adapter_config.json"), "{message}");
+    }
+}

@@ -65,6 +65,8 @@ fn classify(error: &anyhow::Error) -> (&'static str, Exit) {
                 hub::Error::Encoder { .. } | hub::Error::NotAnEncoder { .. } => {
                     ("wrong_model", Exit::Usage)
                 }
+                hub::Error::Unreachable { .. } => ("network", Exit::Failed),
+                hub::Error::Remote { .. } => ("hub", Exit::Failed),
                 hub::Error::Artifact(_) | hub::Error::Tokenizer(_) => continue,
                 _ => ("model", Exit::Failed),
             };

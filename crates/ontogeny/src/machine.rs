@@ -23,8 +23,17 @@ pub(crate) fn cores() -> usize {
 
 /// Total memory in bytes, where the system tells it.
 pub(crate) fn memory_bytes() -> Option<u64> {
+    memory_line("MemTotal:")
+}
+
+/// Memory in bytes that can be had without pushing others out, where the system tells it.
+pub(crate) fn free_bytes() -> Option<u64> {
+    memory_line("MemAvailable:")
+}
+
+fn memory_line(name: &str) -> Option<u64> {
     let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text.lines().find(|line| line.starts_with("MemTotal:"))?;
+    let line = text.lines().find(|line| line.starts_with(name))?;
     let kib: u64 = line.split_whitespace().nth(1)?.parse().ok()?;
     Some(kib * 1024)
 }

@@ -7,7 +7,6 @@ use serve::feedback;
 
 use crate::journal::Journal;
 use crate::recipe::{self, Recipe};
-use crate::refusal::Refusal;
 use crate::remark;
 
 /// Finds each input when a stage asks for it, once.
@@ -17,6 +16,7 @@ pub(crate) struct Sources {
     instructions: Option<Option<Artifact>>,
     preferences: Option<Option<Artifact>>,
     feedback: Option<Option<Artifact>>,
+    base: Option<Artifact>,
 }
 
 impl Sources {
@@ -170,26 +170,32 @@ impl Sources {
         Ok(self.feedback.clone().flatten())
     }
 
-    /// The model of the store that the recipe goes on from.
+    /// The model that the recipe goes on from. One that lies outside the store is copied into it first, so that the
+    /// lineage can name it; the same files are found again.
     ///
     /// # Errors
-    /// When no model goes by that name, or it is a folder outside the store.
-    pub(crate) fn base(&self, recipe: &Recipe, store: &Store) -> anyhow::Result<Option<Artifact>> {
+    /// When no model goes by that name, or its files cannot be used.
+    pub(crate) fn base(
+        &mut self,
+        recipe: &Recipe,
+        store: &Store,
+    ) -> anyhow::Result<Option<Artifact>> {
         let Some(wanted) = &recipe.model.base else {
             return Ok(None);
         };
-        let (path, _) = hub::resolve(store, wanted)?;
-        let artifact = Artifact::open(&path).map_err(|_| {
-            Refusal::usage(
-                "base",
-                format!(
-                    "{} is no artifact, so the lineage could not name it",
-                    path.display()
-                ),
-            )
-            .hint("go on from a model of the store; `ontogeny models list` shows them")
-        })?;
-        Ok(Some(artifact))
+        if self.base.is_none() {
+            let (path, id) = hub::resolve(store, wanted)?;
+            let found = match Artifact::open(&path) {
+                Ok(artifact) => artifact,
+                Err(_) => {
+                    let copied = hub::import(store, &path, None, &Progress::silent())?;
+                    tracing::info!("the base {id} is now the artifact {}", copied.id);
+                    copied
+                }
+            };
+            self.base = Some(found);
+        }
+        Ok(self.base.clone())
     }
 }
 

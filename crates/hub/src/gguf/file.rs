@@ -6,10 +6,17 @@ use std::path::{Path, PathBuf};
 
 use mmap_io::MemoryMappedFile;
 
+use super::storage::Storage;
+use crate::about::Stored;
 use crate::{Error, Result};
 
 /// Where tensors begin: multiples of this, where the file does not say otherwise.
 const ALIGNMENT: u64 = 32;
+/// The largest alignment that a file may ask for; what is asked for in earnest is 32 or a page.
+const MOST_ALIGNED: u64 = 1 << 20;
+/// Values that a head may hold, those in lists counted. The largest vocabularies with their merges need a third of it;
+/// in memory a value takes 32 times a byte of the file, so a hostile list must end somewhere.
+const MOST_VALUES: u64 = 1 << 22;
 
 /// A value of the file's head.
 #[derive(Clone, Debug, PartialEq)]
@@ -30,6 +37,16 @@ pub(super) struct Described {
     /// How its values are stored, in the file's numbering.
     pub(super) kind: u32,
     offset: u64,
+}
+
+impl Described {
+    /// Bytes in the file; `None` when the kind is unknown, its blocks do not fit the rows, or there are too many.
+    fn bytes(&self) -> Option<u64> {
+        let (cols, rows) = self.shape.split_last().unwrap_or((&1, &[]));
+        let row = Storage::numbered(self.kind)?.row_bytes(*cols)? as u64;
+        let mut rows = rows.iter();
+        rows.try_fold(row, |bytes, size| bytes.checked_mul(*size as u64))
+    }
 }
 
 /// A file mapped into memory, its head read.
@@ -55,23 +72,66 @@ impl File {
         let mut reader = Reader {
             bytes: whole(&map),
             at: 0,
+            left: MOST_VALUES,
         };
         let head = reader
             .head()
             .map_err(|reason| Error::weights(path, reason))?;
         let Head { entries, tensors } = head;
         let alignment = match entries.get("general.alignment") {
-            Some(Entry::Unsigned(n)) if n.is_power_of_two() => *n,
-            _ => ALIGNMENT,
+            Some(Entry::Unsigned(n)) if n.is_power_of_two() && *n <= MOST_ALIGNED => *n,
+            Some(other) => {
+                let reason = format!("`general.alignment` is {other:?}, no power of two");
+                return Err(Error::weights(path, reason));
+            }
+            None => ALIGNMENT,
         };
-        let data = (reader.at as u64).next_multiple_of(alignment) as usize;
-        Ok(Self {
-            data,
+        let data = (reader.at as u64).next_multiple_of(alignment);
+        let file = Self {
+            data: data as usize,
             path: path.to_owned(),
             map,
             entries,
             tensors,
-        })
+        };
+        file.check_places(length)?;
+        Ok(file)
+    }
+
+    /// Every tensor lies within the file, and none lies in another.
+    fn check_places(&self, length: u64) -> Result<()> {
+        let mut places: Vec<(u64, &str, Option<u64>)> = Vec::new();
+        for (name, described) in &self.tensors {
+            let first = (self.data as u64).checked_add(described.offset);
+            let first = first.filter(|first| *first <= length).ok_or_else(|| {
+                let offset = described.offset;
+                self.wrong(format!(
+                    "tensor `{name}` begins {offset} bytes behind the head, the file has {length} bytes: is the download \
+                     whole?"
+                ))
+            })?;
+            places.push((first, name, described.bytes()));
+        }
+        places.sort_unstable();
+        for (place, (first, name, bytes)) in places.iter().enumerate() {
+            // Of kinds that are not read the size is unknown; they are refused when they are asked for.
+            let Some(bytes) = *bytes else { continue };
+            let end = first.saturating_add(bytes);
+            if end > length {
+                return Err(self.wrong(format!(
+                    "tensor `{name}` goes from byte {first} to {end}, past the end of the file at {length}: is the \
+                     download whole?"
+                )));
+            }
+            if let Some((next, other, _)) = places.get(place + 1)
+                && *next < end
+            {
+                return Err(self.wrong(format!(
+                    "tensor `{other}` begins at byte {next}, within tensor `{name}`, which goes from byte {first} to {end}"
+                )));
+            }
+        }
+        Ok(())
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -109,7 +169,21 @@ impl File {
             })
     }
 
-    pub(super) fn text(&self, key: &str) -> Result<&str> {
+    /// Every tensor as it is stored, sorted by name.
+    pub(crate) fn stored(&self) -> Vec<Stored> {
+        let describe = |(name, described): (&String, &Described)| Stored {
+            name: name.clone(),
+            shape: described.shape.clone(),
+            storage: match Storage::numbered(described.kind) {
+                Some(storage) => storage.name().to_owned(),
+                None => format!("kind {}", described.kind),
+            },
+            bytes: described.bytes().unwrap_or(0),
+        };
+        self.tensors.iter().map(describe).collect()
+    }
+
+    pub(crate) fn text(&self, key: &str) -> Result<&str> {
         match self.entries.get(key) {
             Some(Entry::Text(text)) => Ok(text),
             other => Err(self.mismatch(key, "a string", other)),
@@ -172,6 +246,8 @@ struct Head {
 struct Reader<'a> {
     bytes: &'a [u8],
     at: usize,
+    /// Values that the head may still hold.
+    left: u64,
 }
 
 type Read<T> = std::result::Result<T, String>;
@@ -207,8 +283,10 @@ impl Reader<'_> {
 
     fn text(&mut self) -> Read<String> {
         let length = self.u64()?;
+        let first = self.at;
         let bytes = self.take(length)?.to_vec();
-        String::from_utf8(bytes).map_err(|_| "a string of the head is not UTF-8".to_owned())
+        String::from_utf8(bytes)
+            .map_err(|_| format!("the string of the head at byte {first} is not UTF-8"))
     }
 
     fn head(&mut self) -> Read<Head> {
@@ -255,12 +333,19 @@ impl Reader<'_> {
                 kind,
                 offset,
             };
+            if head.tensors.contains_key(&name) {
+                return Err(format!("tensor `{name}` is there twice"));
+            }
             head.tensors.insert(name, described);
         }
         Ok(head)
     }
 
     fn entry(&mut self, kind: u32, depth: usize) -> Read<Entry> {
+        self.left = self
+            .left
+            .checked_sub(1)
+            .ok_or_else(|| format!("more than {MOST_VALUES} values, at byte {}", self.at))?;
         Ok(match kind {
             0 => Entry::Unsigned(self.array::<1>()?[0].into()),
             1 => Entry::Signed(i8::from_le_bytes(self.array()?).into()),
@@ -282,7 +367,10 @@ impl Reader<'_> {
             10 => Entry::Unsigned(self.u64()?),
             11 => Entry::Signed(i64::from_le_bytes(self.array()?)),
             12 => Entry::Float(f64::from_le_bytes(self.array()?)),
-            other => return Err(format!("a value of unknown kind {other}")),
+            other => {
+                let at = self.at;
+                return Err(format!("a value of unknown kind {other} at byte {at}"));
+            }
         })
     }
 }

@@ -1,20 +1,22 @@
 //! `ontogeny models compare`: candidates on the user's own task, side by side.
 
+mod stream;
+mod winner;
+
 use std::path::PathBuf;
 use std::process::Command;
-use std::time::Instant;
 
 use anyhow::Context as _;
-use artifact::{Progress, Seed};
+use artifact::{Progress, Seed, Store};
 use clap::{Args, ValueEnum};
 use eval::metrics::RefusalMarkers;
 use eval::prompting::{Prompting, prompt};
-use eval::question::Question;
 use eval::{Interval, Metric, Series, answers};
-use infer::{Engine, Request};
+use infer::Engine;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use self::stream::Stream;
 use super::eval::{RESAMPLING, Task};
 use crate::context::Context;
 use crate::display::Mark;
@@ -22,18 +24,17 @@ use crate::output::{Output, table};
 use crate::quantity;
 use crate::refusal::Refusal;
 
-/// Prompts that one stream is timed on.
-const TIMED: usize = 3;
-
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Each model runs in a process of its own, one after the other, so that its memory is its own. With --shots 0,1,4 each
 question is asked alone, behind one and behind four solved examples, which are taken from the task and not asked.
 A model is on the Pareto front (*) when none is better in quality without being slower or needing more memory.
+The best one is that of the first task's first metric; the last lines tell how a recipe goes on from it.
 
 Examples:
   ontogeny models compare quickstart SmolLM2-135M-Instruct.Q4_1.gguf --task questions.jsonl
-  ontogeny models compare A B --task nursery --shots 0,1,4 --price-per-hour 0.4 --html comparison.html")]
+  ontogeny models compare A B --task nursery --shots 0,1,4 --price-per-hour 0.4 --html comparison.html
+  ontogeny models compare A B --task questions.jsonl --write-base mine.toml && ontogeny run mine.toml")]
 pub(crate) struct Arguments {
     /// Artifact ids or their unique prefixes, names, folders, or .gguf files
     #[arg(required = true, value_name = "MODEL")]
@@ -59,6 +60,9 @@ pub(crate) struct Arguments {
     /// Write table and plot into an HTML file
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// Make the best one the base of this recipe, which is written anew or changed in that line only
+    #[arg(long, value_name = "FILE")]
+    write_base: Option<PathBuf>,
 }
 
 /// How questions are put to a model.
@@ -124,7 +128,10 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
     }
     if let [model] = &arguments.models[..] {
         let measured = measure(model, arguments, context)?;
-        return told(measured, arguments);
+        return told(measured, arguments, &store);
+    }
+    if let Some(recipe) = &arguments.write_base {
+        winner::check(recipe)?;
     }
     for task in &arguments.task {
         Task::find(task, context)?;
@@ -140,7 +147,7 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
         measured.extend(of_one);
     }
     display.finish();
-    told(measured, arguments)
+    told(measured, arguments, &store)
 }
 
 /// Measures one model in a process of its own.
@@ -282,66 +289,6 @@ fn answer(
     Ok((series, seconds))
 }
 
-/// How one stream alone is answered.
-struct Stream {
-    tokens_per_second: f64,
-    first_token_seconds: f64,
-}
-
-impl Stream {
-    fn timed<'a>(
-        engine: &Engine,
-        tasks: impl Iterator<Item = &'a Task>,
-        chat: bool,
-    ) -> anyhow::Result<Self> {
-        let tokenizer = engine.tokenizer();
-        let questions: Vec<&Question> = tasks
-            .filter_map(|task| match task {
-                Task::Questions(questions) => Some(questions),
-                _ => None,
-            })
-            .flatten()
-            .take(TIMED)
-            .collect();
-        let mut prompts = Vec::new();
-        for question in &questions {
-            prompts.push(if chat {
-                tokenizer.encode_chat(&question.prompt, true)?
-            } else {
-                tokenizer.encode(question.text())?
-            });
-        }
-        if prompts.is_empty() {
-            prompts.push(tokenizer.encode("The")?);
-        }
-        let (mut firsts, mut tokens, mut seconds) = (Vec::new(), 0, 0.0);
-        for prompt in prompts {
-            let prompt_room = engine.context().saturating_sub(prompt.len());
-            let request = Request {
-                prompt,
-                max_tokens: 64.min(prompt_room),
-                // None ends it: every model writes as much.
-                stop_ids: vec![u32::MAX],
-                ..Request::default()
-            };
-            if request.max_tokens == 0 {
-                continue;
-            }
-            let started = Instant::now();
-            let said = super::generate::stream(engine, request, started, |_| {})?;
-            let first = said.first_token_seconds.unwrap_or(0.0);
-            firsts.push(first);
-            tokens += said.ids.len().saturating_sub(1);
-            seconds += started.elapsed().as_secs_f64() - first;
-        }
-        firsts.sort_by(f64::total_cmp);
-        Ok(Self {
-            tokens_per_second: tokens as f64 / f64::max(seconds, 1e-9),
-            first_token_seconds: firsts.get(firsts.len() / 2).copied().unwrap_or(0.0),
-        })
-    }
-}
-
 /// Bytes of a model's files.
 fn on_disk(path: &std::path::Path) -> u64 {
     if path.is_file() {
@@ -397,7 +344,11 @@ fn mark_front(measured: &mut [Measured]) {
 }
 
 /// The answer: a table, a list, and the file that was asked for.
-fn told(mut measured: Vec<Measured>, arguments: &Arguments) -> anyhow::Result<Output> {
+fn told(
+    mut measured: Vec<Measured>,
+    arguments: &Arguments,
+    store: &Store,
+) -> anyhow::Result<Output> {
     if measured.is_empty() {
         return Err(Refusal::failed("task", "nothing in it could be measured")
             .hint("`ontogeny eval --help` says what a task is")
@@ -415,7 +366,20 @@ fn told(mut measured: Vec<Measured>, arguments: &Arguments) -> anyhow::Result<Ou
         let page = crate::report::comparison(&heads, &rows, &measured);
         artifact::write_atomic(path, page.as_bytes())?;
     }
-    Ok(Output::new(table(&heads, &rows), json!(measured)))
+    let best = winner::of(&measured, store)?;
+    let mut text = table(&heads, &rows);
+    match (&arguments.write_base, best) {
+        (Some(recipe), Some(best)) => {
+            best.write(recipe)?;
+            text += &format!("\n\n{}\nwritten into {}", best.told(), recipe.display());
+        }
+        (None, Some(best)) if arguments.models.len() > 1 => {
+            let (told, lines) = (best.told(), best.lines());
+            text += &format!("\n\n{told}; a recipe goes on from it with\n\n{lines}");
+        }
+        _ => {}
+    }
+    Ok(Output::new(text, json!(measured)))
 }
 
 fn rows(measured: &[Measured]) -> ([&'static str; 11], Vec<Vec<String>>) {

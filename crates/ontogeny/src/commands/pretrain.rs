@@ -38,7 +38,7 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
 }
 
 /// The initial weights, batches and learning rates of the run that follows.
-fn dump_peer(upbringing: &Upbringing<'_>, read: &Read, folder: &Path) -> anyhow::Result<()> {
+fn dump_peer(upbringing: &mut Upbringing<'_>, read: &Read, folder: &Path) -> anyhow::Result<()> {
     let base = upbringing
         .sources
         .base(upbringing.recipe, upbringing.store)?;

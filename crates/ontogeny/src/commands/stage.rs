@@ -22,7 +22,7 @@ pub(crate) struct StageArguments {
     choice: Choice,
     #[command(flatten)]
     given: Given,
-    /// The model to go on from: an artifact id or its prefix, or a name
+    /// The model to go on from: an artifact id or its prefix, a name, a folder, or a .gguf file
     #[arg(long, value_name = "MODEL")]
     base: Option<String>,
     /// Copy the model to this folder

@@ -47,7 +47,14 @@ pub(super) fn pace_line(state: &State, with_share: bool) -> String {
     let Some(pace) = &state.pace else {
         return String::new();
     };
+    let bytes = pace.unit == "bytes";
     let mut words = vec![match pace.total {
+        Some(total) if bytes => format!(
+            "{} of {}",
+            quantity::bytes(pace.done as f64),
+            quantity::bytes(total as f64)
+        ),
+        None if bytes => quantity::bytes(pace.done as f64),
         Some(total) => format!(
             "{}/{} {}",
             quantity::count(pace.done),
@@ -60,7 +67,11 @@ pub(super) fn pace_line(state: &State, with_share: bool) -> String {
         words.push(format!("{:.0} %", share * 100.0));
     }
     if let Some(rate) = pace.rate() {
-        words.push(format!("{}/s", quantity::short(rate)));
+        words.push(if bytes {
+            format!("{}/s", quantity::bytes(rate))
+        } else {
+            format!("{}/s", quantity::short(rate))
+        });
     }
     for (name, value) in &state.metrics {
         match *name {

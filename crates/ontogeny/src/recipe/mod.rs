@@ -132,7 +132,8 @@ impl Choice {
     }
 }
 
-/// Sources named in a recipe file lie beside that file, not beside whoever runs it.
+/// Sources named in a recipe file lie beside that file, not beside whoever runs it; so does a base that is no name but a
+/// folder or file there.
 fn relative_to(recipe: &Path, mut entries: Vec<Entry>) -> Vec<Entry> {
     let folder = recipe.parent().unwrap_or(Path::new(""));
     let beside = |value: &mut Value| {
@@ -142,6 +143,14 @@ fn relative_to(recipe: &Path, mut entries: Vec<Entry>) -> Vec<Entry> {
             *text = folder.join(&*text).to_string_lossy().into_owned();
         }
     };
+    for entry in &mut entries {
+        if entry.key == ["model", "base"]
+            && let Value::String(text) = &mut entry.value
+            && hub::holds_model(&folder.join(&*text))
+        {
+            *text = folder.join(&*text).to_string_lossy().into_owned();
+        }
+    }
     for entry in entries.iter_mut().filter(|entry| {
         entry
             .key

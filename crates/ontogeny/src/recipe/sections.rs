@@ -34,7 +34,7 @@ pub(crate) struct Scope {
 /// `[model]`: the architecture, or a model to go on from.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Model {
-    /// A model of the store or a folder; its shape then overrides the fields below.
+    /// A model of the store, a folder or a `.gguf` file; its shape then overrides the fields below.
     #[serde(default)]
     pub(crate) base: Option<String>,
     /// The architecture of a new model.

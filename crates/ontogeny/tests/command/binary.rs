@@ -75,3 +75,28 @@ pub(crate) fn tiny() -> PathBuf {
         .expect("cargo runs tests in their package's folder")
         .join("tests/command/tiny.toml")
 }
+
+/// Writes the folder of a model that knows nothing, made in no time.
+pub(crate) fn untrained(folder: &Path, seed: u64) {
+    std::fs::create_dir_all(folder).expect("made");
+    let text = "The reef is deep and the reef is wide, 12 fish swim in the reef. ".repeat(40);
+    let config = tokenizer::TrainConfig {
+        vocab_size: 280,
+        min_frequency: 2,
+    };
+    let silent = artifact::Progress::silent();
+    let tokenizer = tokenizer::Tokenizer::train([text].into_iter(), &config, &silent);
+    let decoder = models::decoder::Decoder::init(
+        &models::decoder::Config::from_depth(1, 288, 128),
+        models::InitialWeights::Normal,
+        tensor::Precision::F32,
+        artifact::Seed(seed),
+        &tensor::Device::flex(),
+    );
+    hub::save(folder, &decoder, &tokenizer.expect("it trains")).expect("it is saved");
+}
+
+/// A path as an argument.
+pub(crate) fn word(path: &Path) -> &str {
+    path.to_str().expect("UTF-8")
+}

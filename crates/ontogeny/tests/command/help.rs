@@ -5,7 +5,7 @@ use crate::binary::run;
 #[test]
 fn every_command_explains_itself() {
     let home = tempfile::tempdir().expect("a folder");
-    let commands: [&[&str]; 28] = [
+    let commands: [&[&str]; 30] = [
         &[],
         &["run"],
         &["scope"],
@@ -20,6 +20,8 @@ fn every_command_explains_itself() {
         &["models"],
         &["models", "list"],
         &["models", "show"],
+        &["models", "import"],
+        &["models", "compare"],
         &["models", "export"],
         &["models", "remove"],
         &["pretrain"],
