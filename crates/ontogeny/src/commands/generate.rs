@@ -64,6 +64,7 @@ impl SamplingArguments {
             top_p: self.top_p,
             min_p: self.min_p,
             seed: self.seed,
+            ..Sampling::default()
         }
     }
 }
@@ -172,6 +173,7 @@ pub(crate) fn stream(
                 said.text.push_str(&text);
                 said.finish_reason = finish_reason;
             }
+            Delta::Prompt { .. } => {}
             Delta::Error(error) => return Err(error.into()),
         }
     }

@@ -1,0 +1,158 @@
+//! What becomes of a pass's logits: a token, its text, and whether the answer goes on.
+
+use std::sync::mpsc::Sender;
+
+use tokenizer::{DecodeStream, Tokenizer};
+
+use crate::answer::Listener;
+use crate::sampler::{self, Chosen, Sampler};
+use crate::stop::StopTexts;
+use crate::{Delta, Error, FinishReason, Request, TokenLogprob};
+
+/// Says one answer, token by token.
+pub(crate) struct Voice {
+    deltas: Sender<Delta>,
+    listener: Listener,
+    sampler: Sampler,
+    decode: DecodeStream,
+    stop: StopTexts,
+    /// Tokens that end the answer.
+    ends: Vec<u32>,
+    logprobs: usize,
+    prompt_logprobs: Option<usize>,
+    prompt_told: Vec<TokenLogprob>,
+    prompt: usize,
+    made: usize,
+    limit: usize,
+}
+
+impl Voice {
+    /// For an answer of at most `limit` tokens.
+    pub(crate) fn new(
+        request: &Request,
+        limit: usize,
+        tokenizer: &Tokenizer,
+        deltas: Sender<Delta>,
+        listener: Listener,
+    ) -> Self {
+        let ends = match &request.stop_ids[..] {
+            [] => vec![tokenizer.end_of_text(), tokenizer.end_of_turn()],
+            ids => ids.to_vec(),
+        };
+        Self {
+            deltas,
+            listener,
+            sampler: Sampler::new(request.sampling.clone()),
+            decode: tokenizer.decode_stream(),
+            stop: StopTexts::new(request.stop.clone()),
+            ends,
+            logprobs: request.logprobs.unwrap_or(0),
+            prompt_logprobs: request.prompt_logprobs,
+            prompt_told: Vec::new(),
+            prompt: request.prompt.len(),
+            made: 0,
+            limit,
+        }
+    }
+
+    pub(crate) fn listener(&self) -> &Listener {
+        &self.listener
+    }
+
+    /// Whether the log-probabilities of the prompt are wanted and not told yet.
+    pub(crate) fn wants_prompt(&self) -> bool {
+        self.prompt_logprobs.is_some() && self.prompt_told.len() + 1 < self.prompt
+    }
+
+    /// Of how many tokens of the prompt the log-probabilities are known.
+    pub(crate) fn told(&self) -> usize {
+        self.prompt_told.len()
+    }
+
+    /// How many tokens it may still say.
+    pub(crate) fn left(&self) -> usize {
+        self.limit - self.made
+    }
+
+    /// Hears the logits behind one of the prompt's tokens, in order; `id` is the token that follows it.
+    pub(crate) fn hear(&mut self, logits: &mut [f32], id: u32) {
+        let report = self.prompt_logprobs.unwrap_or(0);
+        let Chosen { id, logprob, top } = sampler::told(logits, id, report);
+        self.prompt_told.push(TokenLogprob { id, logprob, top });
+    }
+
+    /// Chooses the token behind `tokens` and says it; `None` when the answer has ended.
+    pub(crate) fn say(
+        &mut self,
+        logits: &mut [f32],
+        tokens: &[u32],
+        tokenizer: &Tokenizer,
+    ) -> Option<u32> {
+        if self.made == 0 && self.prompt_logprobs.is_some() {
+            let logprobs = std::mem::take(&mut self.prompt_told);
+            drop(self.deltas.send(Delta::Prompt { logprobs }));
+        }
+        if self.limit == 0 {
+            return self.finish(FinishReason::Length);
+        }
+        let so_far = (tokens, self.prompt);
+        let Chosen { id, logprob, top } =
+            self.sampler
+                .choose(logits, so_far, None, self.logprobs, tokenizer);
+        if self.ends.contains(&id) {
+            return self.finish(FinishReason::Stop);
+        }
+        self.made += 1;
+        let piece = match self.decode.push(id) {
+            Ok(piece) => piece.unwrap_or_default(),
+            Err(error) => {
+                self.fail(Error::Stopped(error.to_string()));
+                return None;
+            }
+        };
+        let (text, stopped) = self.stop.push(&piece);
+        let delta = Delta::Token {
+            id,
+            text,
+            logprob,
+            top,
+        };
+        // Who went away is seen before the next pass.
+        drop(self.deltas.send(delta));
+        if stopped {
+            // What the decoder still holds lies behind the stop text.
+            return self.done(FinishReason::Stop, String::new());
+        }
+        if self.made == self.limit {
+            return self.finish(FinishReason::Length);
+        }
+        Some(id)
+    }
+
+    /// Ends the answer with an error.
+    pub(crate) fn fail(&self, error: Error) {
+        drop(self.deltas.send(Delta::Error(error)));
+    }
+
+    /// Ends the answer with the text that is still held back.
+    fn finish(&mut self, finish_reason: FinishReason) -> Option<u32> {
+        let rest = self.decode.clone().finish().ok().flatten();
+        let (text, stopped) = self.stop.push(&rest.unwrap_or_default());
+        let text = if stopped {
+            text
+        } else {
+            text + &self.stop.finish()
+        };
+        self.done(finish_reason, text)
+    }
+
+    fn done(&self, finish_reason: FinishReason, text: String) -> Option<u32> {
+        drop(self.deltas.send(Delta::Done {
+            finish_reason,
+            text,
+            prompt_tokens: self.prompt,
+            completion_tokens: self.made,
+        }));
+        None
+    }
+}
