@@ -10,7 +10,8 @@ use hub::LoadedModel;
 use tokenizer::Tokenizer;
 
 use crate::answer::Answer;
-use crate::worker::{Job, Shared, Worker};
+use crate::grammar::{Constraint, Grammars};
+use crate::worker::{Job, Order, Shared, Worker};
 use crate::{Adapter, Completion, Delta, Error, Request, Result, Settings, Stats, TokenLogprob};
 
 /// A model on its own thread, answering any number of requests at once. Clones share it; the
@@ -26,6 +27,7 @@ pub struct Engine {
 struct Facts {
     shared: Arc<Shared>,
     queue: usize,
+    grammars: Grammars,
     tokenizer: Tokenizer,
     adapters: usize,
     context: usize,
@@ -64,6 +66,7 @@ impl Engine {
         let facts = Facts {
             shared: Arc::clone(&shared),
             queue: settings.queue.unwrap_or(usize::MAX),
+            grammars: Grammars::default(),
             tokenizer: model.tokenizer.clone(),
             adapters: model.decoder.adapters(),
             context: config.context(),
@@ -126,15 +129,32 @@ impl Engine {
         let checked = self
             .check(&request.prompt)
             .and_then(|()| request.sampling.validate())
-            .and_then(|()| self.line_up());
+            .and_then(|()| self.constraint(&request))
+            .and_then(|constraint| self.line_up().map(|()| constraint));
         match checked {
-            Ok(()) => {
+            Ok(constraint) => {
                 // A closed inbox closes `deltas` too, which the receiver sees.
-                drop(self.jobs.send(Job::Generate(request, deltas, listener)));
+                drop(self.jobs.send(Job::Generate(Box::new(Order {
+                    request,
+                    constraint,
+                    deltas,
+                    listener,
+                }))));
             }
             Err(error) => drop(deltas.send(Delta::Error(error))),
         }
         answer
+    }
+
+    /// Reads the request's grammar; here rather than on the engine's thread, where all would wait for it.
+    fn constraint(&self, request: &Request) -> Result<Option<Constraint>> {
+        let Facts {
+            grammars,
+            tokenizer,
+            ..
+        } = &*self.facts;
+        let begin = |grammar| grammars.begin(grammar, tokenizer);
+        request.grammar.as_ref().map(begin).transpose()
     }
 
     /// Counts one more request that waits.

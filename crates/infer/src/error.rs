@@ -39,6 +39,12 @@ pub enum Error {
         /// What it must be.
         expected: &'static str,
     },
+    /// A grammar that cannot be read or followed.
+    #[error("the grammar cannot be used: {problem}")]
+    Grammar {
+        /// What is wrong with it.
+        problem: String,
+    },
     /// More requests wait than the engine takes.
     #[error("{waiting} requests are waiting already: try again in about {} s", retry_after.as_secs())]
     Overloaded {

@@ -5,8 +5,10 @@ use std::sync::mpsc::Sender;
 use tokenizer::{DecodeStream, Tokenizer};
 
 use crate::answer::Listener;
+use crate::grammar::Constraint;
 use crate::sampler::{self, Chosen, Sampler};
 use crate::stop::StopTexts;
+use crate::worker::Order;
 use crate::{Delta, Error, FinishReason, Request, TokenLogprob};
 
 /// Says one answer, token by token.
@@ -14,6 +16,7 @@ pub(crate) struct Voice {
     deltas: Sender<Delta>,
     listener: Listener,
     sampler: Sampler,
+    constraint: Option<Constraint>,
     decode: DecodeStream,
     stop: StopTexts,
     /// Tokens that end the answer.
@@ -27,32 +30,34 @@ pub(crate) struct Voice {
 }
 
 impl Voice {
-    /// For an answer of at most `limit` tokens.
-    pub(crate) fn new(
-        request: &Request,
-        limit: usize,
-        tokenizer: &Tokenizer,
-        deltas: Sender<Delta>,
-        listener: Listener,
-    ) -> Self {
+    /// For an answer of at most `room` tokens.
+    pub(crate) fn new(order: Order, room: usize, tokenizer: &Tokenizer) -> (Request, Self) {
+        let Order {
+            mut request,
+            constraint,
+            deltas,
+            listener,
+        } = order;
         let ends = match &request.stop_ids[..] {
             [] => vec![tokenizer.end_of_text(), tokenizer.end_of_turn()],
             ids => ids.to_vec(),
         };
-        Self {
+        let voice = Self {
             deltas,
             listener,
-            sampler: Sampler::new(request.sampling.clone()),
+            sampler: Sampler::new(std::mem::take(&mut request.sampling)),
+            constraint,
             decode: tokenizer.decode_stream(),
-            stop: StopTexts::new(request.stop.clone()),
+            stop: StopTexts::new(std::mem::take(&mut request.stop)),
             ends,
             logprobs: request.logprobs.unwrap_or(0),
             prompt_logprobs: request.prompt_logprobs,
             prompt_told: Vec::new(),
             prompt: request.prompt.len(),
             made: 0,
-            limit,
-        }
+            limit: request.max_tokens.min(room),
+        };
+        (request, voice)
     }
 
     pub(crate) fn listener(&self) -> &Listener {
@@ -96,12 +101,21 @@ impl Voice {
             return self.finish(FinishReason::Length);
         }
         let so_far = (tokens, self.prompt);
+        let allowed = self.constraint.as_ref().map(Constraint::allowed);
         let Chosen { id, logprob, top } =
             self.sampler
-                .choose(logits, so_far, None, self.logprobs, tokenizer);
+                .choose(logits, so_far, allowed, self.logprobs, tokenizer);
         if self.ends.contains(&id) {
             return self.finish(FinishReason::Stop);
         }
+        let complete = match self.constraint.as_mut().map(|one| one.take(id)) {
+            None | Some(Ok(true)) => false,
+            Some(Ok(false)) => true,
+            Some(Err(error)) => {
+                self.fail(error);
+                return None;
+            }
+        };
         self.made += 1;
         let piece = match self.decode.push(id) {
             Ok(piece) => piece.unwrap_or_default(),
@@ -122,6 +136,9 @@ impl Voice {
         if stopped {
             // What the decoder still holds lies behind the stop text.
             return self.done(FinishReason::Stop, String::new());
+        }
+        if complete {
+            return self.finish(FinishReason::Stop);
         }
         if self.made == self.limit {
             return self.finish(FinishReason::Length);

@@ -6,7 +6,7 @@ use std::time::Instant;
 use models::Adapters;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Grammar, Result};
 
 /// How the next token is chosen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -178,6 +178,8 @@ pub struct Request {
     pub logprobs: Option<usize>,
     /// Asks for the log-probabilities of the prompt's tokens, with so many of the likeliest beside each.
     pub prompt_logprobs: Option<usize>,
+    /// The form that the answer must have.
+    pub grammar: Option<Grammar>,
     /// Whom the engine is to be fair to when requests wait: those of one key are one party.
     pub key: Option<String>,
     /// Refused with [`Error::Expired`] when it has not begun by then.

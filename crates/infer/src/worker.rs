@@ -11,6 +11,7 @@ use std::time::Instant;
 use hub::LoadedModel;
 
 use crate::answer::Listener;
+use crate::grammar::Constraint;
 use crate::postprocess::Voice;
 use crate::run::{Hidden, Runner};
 use crate::schedule::{Part, Schedule};
@@ -23,8 +24,16 @@ const PROMPT_ROWS: usize = 64;
 
 /// What the engine's thread is asked to do.
 pub(crate) enum Job {
-    Generate(Request, Sender<Delta>, Listener),
+    Generate(Box<Order>),
     Score(Vec<Pair>, Adapter, Sender<Vec<Vec<f32>>>),
+}
+
+/// A request on its way to the thread.
+pub(crate) struct Order {
+    pub(crate) request: Request,
+    pub(crate) constraint: Option<Constraint>,
+    pub(crate) deltas: Sender<Delta>,
+    pub(crate) listener: Listener,
 }
 
 /// What the thread shares with its handles.
@@ -91,11 +100,10 @@ impl Worker {
 
     fn accept(&mut self, job: Job) {
         match job {
-            Job::Generate(request, deltas, listener) => {
+            Job::Generate(order) => {
                 let model = &self.runner.model;
-                let room = model.decoder.config().context() - request.prompt.len();
-                let limit = request.max_tokens.min(room);
-                let voice = Voice::new(&request, limit, &model.tokenizer, deltas, listener);
+                let room = model.decoder.config().context() - order.request.prompt.len();
+                let (request, voice) = Voice::new(*order, room, &model.tokenizer);
                 self.schedule
                     .push(self.taken, Instant::now(), request, voice);
                 self.taken += 1;

@@ -88,8 +88,8 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
         max_tokens: arguments.max_tokens,
         sampling: arguments.sampling.sampling(),
         stop: arguments.stop.clone(),
-        stop_ids: Vec::new(),
         logprobs: arguments.logprobs,
+        ..Request::default()
     };
     let started = Instant::now();
     let said = stream(&engine, request, started, |piece| {
