@@ -114,10 +114,9 @@ fn measure(engine: &Engine, streams: usize, vocabulary: usize) -> Result<Value, 
                 })
             })
             .collect();
-        let ended = running.into_iter().map(|one| {
-            one.join()
-                .unwrap_or_else(|_| Err(infer::Error::Interrupted))
-        });
+        let ended = running
+            .into_iter()
+            .map(|one| one.join().unwrap_or(Err(infer::Error::Interrupted)));
         ended.collect::<Result<Vec<Seen>, _>>()
     })?;
     let seconds = began.elapsed().as_secs_f64();

@@ -5,6 +5,7 @@ mod books;
 mod grammars;
 mod invariance;
 mod prompts;
+mod samplers;
 
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};

@@ -259,17 +259,20 @@ fn rows(
 ) {
     let (width, group) = (pages.width(), heads / pages.kv_heads);
     let mut tasks = tasks(spans, heads, group);
-    // The longest first, lest one be left over when all others are done.
-    let cost = |task: &Task| {
-        let last = if task.across_heads {
-            task.row
-        } else {
-            task.row + task.count - 1
-        };
-        let [low, high] = ranges[last];
-        u64::from(high.saturating_sub(low)) * task.count as u64
-    };
-    tasks.sort_by_cached_key(|task| std::cmp::Reverse(cost(task)));
+    // Many tokens of one head first, the longest of them before the others, lest one be left over when all others are done.
+    // Then single tokens, which wait for memory: those that read the same pages follow each other.
+    tasks.sort_by_cached_key(|task| {
+        if task.across_heads {
+            return (
+                1,
+                task.head / group,
+                spans[task.span].pages.first().copied(),
+            );
+        }
+        let [low, high] = ranges[task.row + task.count - 1];
+        let keys = high.saturating_sub(low) as usize * task.count;
+        (0, usize::MAX - keys, None)
+    });
     let out = Disjoint::new(out);
     parallel_for(tasks.len(), |task| {
         let Task {
