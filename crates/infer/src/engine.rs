@@ -10,6 +10,7 @@ use hub::LoadedModel;
 use tokenizer::Tokenizer;
 
 use crate::answer::Answer;
+use crate::draft::Draft;
 use crate::grammar::{Constraint, Grammars};
 use crate::worker::{Job, Order, Shared, Worker};
 use crate::{Adapter, Completion, Delta, Error, Request, Result, Settings, Stats, TokenLogprob};
@@ -59,6 +60,20 @@ impl Engine {
 
     /// Starts the engine's thread.
     pub fn with_settings(model: LoadedModel, settings: Settings) -> Self {
+        Self::launch(model, None, settings)
+    }
+
+    /// The same with a smaller model beside it, which guesses what it will say: faster where the guesses are often right, and
+    /// the same in every token.
+    ///
+    /// # Errors
+    /// [`Error::Draft`] when the smaller model has other tokens or a shorter context.
+    pub fn with_draft(model: LoadedModel, draft: LoadedModel, settings: Settings) -> Result<Self> {
+        let draft = Draft::new(draft, &model)?;
+        Ok(Self::launch(model, Some(draft), settings))
+    }
+
+    fn launch(model: LoadedModel, draft: Option<Draft>, settings: Settings) -> Self {
         let (jobs, inbox) = channel();
         let shared = Arc::new(Shared::default());
         let id = model.id.as_str().into();
@@ -74,7 +89,7 @@ impl Engine {
         };
         std::thread::Builder::new()
             .name("engine".to_owned())
-            .spawn(move || Worker::new(model, settings, shared).run(&inbox))
+            .spawn(move || Worker::new(model, draft, settings, shared).run(&inbox))
             .expect("the system gives a thread to each model");
         Self {
             jobs,

@@ -45,6 +45,12 @@ pub enum Error {
         /// What is wrong with it.
         problem: String,
     },
+    /// A draft model that does not go with its model.
+    #[error("the draft model does not fit the model: {problem}")]
+    Draft {
+        /// What differs.
+        problem: String,
+    },
     /// More requests wait than the engine takes.
     #[error("{waiting} requests are waiting already: try again in about {} s", retry_after.as_secs())]
     Overloaded {

@@ -6,6 +6,7 @@
 
 mod answer;
 mod blocks;
+mod draft;
 mod engine;
 mod error;
 mod grammar;

@@ -11,6 +11,14 @@ use crate::stop::StopTexts;
 use crate::worker::Order;
 use crate::{Delta, Error, FinishReason, Request, TokenLogprob};
 
+/// What became of a row of logits.
+pub(crate) struct Said {
+    /// The token that was said, if one was.
+    pub(crate) id: Option<u32>,
+    /// Whether the answer has ended.
+    pub(crate) over: bool,
+}
+
 /// Says one answer, token by token.
 pub(crate) struct Voice {
     deltas: Sender<Delta>,
@@ -86,19 +94,19 @@ impl Voice {
         self.prompt_told.push(TokenLogprob { id, logprob, top });
     }
 
-    /// Chooses the token behind `tokens` and says it; `None` when the answer has ended.
+    /// Chooses the token behind `tokens` and says it.
     pub(crate) fn say(
         &mut self,
         logits: &mut [f32],
         tokens: &[u32],
         tokenizer: &Tokenizer,
-    ) -> Option<u32> {
+    ) -> Said {
         if self.made == 0 && self.prompt_logprobs.is_some() {
             let logprobs = std::mem::take(&mut self.prompt_told);
             drop(self.deltas.send(Delta::Prompt { logprobs }));
         }
         if self.limit == 0 {
-            return self.finish(FinishReason::Length);
+            return self.finish(FinishReason::Length, None);
         }
         let so_far = (tokens, self.prompt);
         let allowed = self.constraint.as_ref().map(Constraint::allowed);
@@ -106,22 +114,20 @@ impl Voice {
             self.sampler
                 .choose(logits, so_far, allowed, self.logprobs, tokenizer);
         if self.ends.contains(&id) {
-            return self.finish(FinishReason::Stop);
+            return self.finish(FinishReason::Stop, None);
         }
         let complete = match self.constraint.as_mut().map(|one| one.take(id)) {
             None | Some(Ok(true)) => false,
             Some(Ok(false)) => true,
             Some(Err(error)) => {
-                self.fail(error);
-                return None;
+                return self.broken(error);
             }
         };
         self.made += 1;
         let piece = match self.decode.push(id) {
             Ok(piece) => piece.unwrap_or_default(),
             Err(error) => {
-                self.fail(Error::Stopped(error.to_string()));
-                return None;
+                return self.broken(Error::Stopped(error.to_string()));
             }
         };
         let (text, stopped) = self.stop.push(&piece);
@@ -135,15 +141,18 @@ impl Voice {
         drop(self.deltas.send(delta));
         if stopped {
             // What the decoder still holds lies behind the stop text.
-            return self.done(FinishReason::Stop, String::new());
+            return self.done(FinishReason::Stop, String::new(), Some(id));
         }
         if complete {
-            return self.finish(FinishReason::Stop);
+            return self.finish(FinishReason::Stop, Some(id));
         }
         if self.made == self.limit {
-            return self.finish(FinishReason::Length);
+            return self.finish(FinishReason::Length, Some(id));
         }
-        Some(id)
+        Said {
+            id: Some(id),
+            over: false,
+        }
     }
 
     /// Ends the answer with an error.
@@ -151,8 +160,16 @@ impl Voice {
         drop(self.deltas.send(Delta::Error(error)));
     }
 
+    fn broken(&self, error: Error) -> Said {
+        self.fail(error);
+        Said {
+            id: None,
+            over: true,
+        }
+    }
+
     /// Ends the answer with the text that is still held back.
-    fn finish(&mut self, finish_reason: FinishReason) -> Option<u32> {
+    fn finish(&mut self, finish_reason: FinishReason, id: Option<u32>) -> Said {
         let rest = self.decode.clone().finish().ok().flatten();
         let (text, stopped) = self.stop.push(&rest.unwrap_or_default());
         let text = if stopped {
@@ -160,16 +177,16 @@ impl Voice {
         } else {
             text + &self.stop.finish()
         };
-        self.done(finish_reason, text)
+        self.done(finish_reason, text, id)
     }
 
-    fn done(&self, finish_reason: FinishReason, text: String) -> Option<u32> {
+    fn done(&self, finish_reason: FinishReason, text: String, id: Option<u32>) -> Said {
         drop(self.deltas.send(Delta::Done {
             finish_reason,
             text,
             prompt_tokens: self.prompt,
             completion_tokens: self.made,
         }));
-        None
+        Said { id, over: true }
     }
 }

@@ -138,7 +138,7 @@ impl Sampling {
 /// Which of the model's adapters apply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Adapter {
-    /// All that are attached: a model with its own.
+    /// All that are attached: a model with its own. Not for an engine that serves several of its adapters one by one.
     #[default]
     Own,
     /// None: the base beside which adapters are served.
@@ -148,13 +148,17 @@ pub enum Adapter {
 }
 
 impl Adapter {
-    /// Of a batch, whose entries share a model.
-    pub(crate) fn of_batch(each: impl ExactSizeIterator<Item = Self> + Clone) -> Adapters {
+    /// Of a batch, whose entries share a model with so many adapters `attached`.
+    pub(crate) fn of_batch(
+        each: impl ExactSizeIterator<Item = Self> + Clone,
+        attached: usize,
+    ) -> Adapters {
         if each.clone().all(|one| one == Self::Own) {
             return Adapters::All;
         }
         let numbers = each.map(|one| match one {
             Self::Number(number) => Some(number),
+            Self::Own if attached == 1 => Some(0),
             Self::Own | Self::None => None,
         });
         Adapters::Each(numbers.collect())

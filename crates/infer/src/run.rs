@@ -7,13 +7,20 @@ use models::{KvCache, Rows};
 use tensor::{Int, Span, Tensor, TensorData};
 
 use crate::Adapter;
-use crate::schedule::Part;
-use crate::sequence::Sequence;
 
 /// The model, and the keys and values of what it has read.
 pub(crate) struct Runner {
     pub(crate) model: LoadedModel,
     cache: BlockCache,
+}
+
+/// Tokens of one sequence to be read behind those that its blocks hold.
+pub(crate) struct Reading {
+    pub(crate) tokens: Vec<u32>,
+    /// The position of the first of them.
+    pub(crate) start: usize,
+    pub(crate) blocks: Vec<u32>,
+    pub(crate) adapter: Adapter,
 }
 
 /// The hidden states of a pass, `[rows, 1, hidden]`.
@@ -25,26 +32,25 @@ impl Runner {
         Self { model, cache }
     }
 
-    /// Reads the parts, whose rows follow each other.
-    pub(crate) fn read(&mut self, running: &[Sequence], parts: &[Part]) -> Hidden {
+    /// Reads all of it at once; the rows are the tokens, in order.
+    pub(crate) fn read(&mut self, readings: Vec<Reading>) -> Hidden {
         let (mut tokens, mut positions, mut adapters) = (Vec::new(), Vec::new(), Vec::new());
-        let mut spans = Vec::with_capacity(parts.len());
-        for part in parts {
-            let sequence = &running[part.sequence];
-            let start = sequence.held;
-            let own = &sequence.tokens[start..start + part.tokens];
-            tokens.extend(own.iter().chain(&part.guesses).map(|&id| id as i32));
-            let count = part.tokens + part.guesses.len();
-            positions.extend((start..start + count).map(|position| position as u32));
-            adapters.resize(tokens.len(), sequence.adapter);
+        let mut spans = Vec::with_capacity(readings.len());
+        for reading in readings {
+            let count = reading.tokens.len();
+            let (start, end) = (reading.start, reading.start + count);
+            positions.extend((start..end).map(|position| position as u32));
+            tokens.extend(reading.tokens.into_iter().map(|id| id as i32));
+            adapters.resize(tokens.len(), reading.adapter);
             spans.push(Span {
-                blocks: sequence.table.clone(),
+                blocks: reading.blocks,
                 start,
                 tokens: count,
             });
         }
         let mut rows = Rows::single(positions.into());
-        rows.adapters = Adapter::of_batch(adapters.into_iter());
+        let attached = self.model.decoder.adapters();
+        rows.adapters = Adapter::of_batch(adapters.into_iter(), attached);
         let shape = [tokens.len(), 1];
         let device = self.model.decoder.device();
         let tokens = Tensor::from_data(TensorData::new(tokens, shape), &device); // [rows, 1]

@@ -117,7 +117,7 @@ fn forbid(scores: &mut [f32], allowed: &[u32]) {
 }
 
 /// The first of the likeliest tokens.
-fn likeliest(scores: &[f32]) -> u32 {
+pub(crate) fn likeliest(scores: &[f32]) -> u32 {
     let best = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     scores.iter().position(|score| *score == best).unwrap_or(0) as u32
 }

@@ -11,6 +11,7 @@ use crate::blocks::Blocks;
 use crate::lookup;
 use crate::postprocess::Voice;
 use crate::queue::Queue;
+use crate::run::Reading;
 use crate::sequence::Sequence;
 use crate::{Error, Request, Settings, Stats};
 
@@ -30,6 +31,27 @@ pub(crate) struct Part {
     pub(crate) sequence: usize,
     pub(crate) tokens: usize,
     pub(crate) guesses: Vec<u32>,
+    /// Where it has no guesses, how many a draft model may add.
+    pub(crate) most: usize,
+}
+
+impl Part {
+    /// How many rows it has in the pass.
+    pub(crate) fn rows(&self) -> usize {
+        self.tokens + self.guesses.len()
+    }
+
+    /// What is to be read.
+    pub(crate) fn reading(&self, running: &[Sequence]) -> Reading {
+        let sequence = &running[self.sequence];
+        let own = &sequence.tokens[sequence.held..sequence.held + self.tokens];
+        Reading {
+            tokens: own.iter().chain(&self.guesses).copied().collect(),
+            start: sequence.held,
+            blocks: sequence.table.clone(),
+            adapter: sequence.adapter,
+        }
+    }
 }
 
 /// The requests, and the blocks that they share out among them.
@@ -90,7 +112,7 @@ impl Schedule {
         let mut parts = self.writing();
         let read: usize = parts
             .iter()
-            .map(|part| part.tokens + part.guesses.len())
+            .map(|part| part.rows().max(part.tokens + part.most))
             .sum();
         // However many write, prompts get on.
         let left = self
@@ -122,24 +144,34 @@ impl Schedule {
                     sequence: index,
                     tokens: 1,
                     guesses: Vec::new(),
+                    most: 0,
                 });
             }
             index += 1;
         }
         let room = GUESSING.saturating_sub(parts.len()) / parts.len().max(1);
-        let most = self.settings.lookup.min(room);
         for part in &mut parts {
-            let sequence = &mut self.running[part.sequence];
-            let most = most.min(sequence.voice.left().saturating_sub(1));
-            let guesses = lookup::guess(&sequence.tokens, most).to_vec();
-            // Guesses take no block from what others may find.
-            let needed = sequence.tokens.len() + guesses.len();
-            let missing = needed.div_ceil(BLOCK) - sequence.table.len().min(needed.div_ceil(BLOCK));
-            if missing <= self.blocks.free() && sequence.reach(&mut self.blocks, needed) {
-                part.guesses = guesses;
-            }
+            self.make_room_for_guesses(part, room);
         }
         parts
+    }
+
+    /// Guesses by look-up, at most `room`, or else makes room for a draft model's.
+    fn make_room_for_guesses(&mut self, part: &mut Part, room: usize) {
+        let sequence = &mut self.running[part.sequence];
+        let room = room.min(sequence.voice.left().saturating_sub(1));
+        let most = self.settings.lookup.min(room);
+        let guesses = lookup::guess(&sequence.tokens, most).to_vec();
+        let most = match guesses.len() {
+            0 => self.settings.draft.min(room),
+            found => found,
+        };
+        // Guesses take no block from what others may find.
+        let needed = sequence.tokens.len() + most;
+        let missing = needed.div_ceil(BLOCK).saturating_sub(sequence.table.len());
+        if missing <= self.blocks.free() && sequence.reach(&mut self.blocks, needed) {
+            (part.guesses, part.most) = (guesses, most);
+        }
     }
 
     /// Parts of prompts, `left` tokens together.
@@ -168,6 +200,7 @@ impl Schedule {
                 sequence: index,
                 tokens,
                 guesses: Vec::new(),
+                most: 0,
             });
         }
         parts

@@ -35,7 +35,7 @@ fn score_packed(model: &LoadedModel, pairs: &[Pair], adapter: Adapter) -> Vec<Ve
         return vec![Vec::new(); pairs.len()];
     }
     let mut rows = Rows::packed(std::slice::from_ref(&lengths));
-    rows.adapters = Adapter::of_batch(std::iter::once(adapter));
+    rows.adapters = Adapter::of_batch(std::iter::once(adapter), model.decoder.adapters());
     let shape = [1, inputs.len()];
     let tokens = Tensor::from_data(TensorData::new(inputs, shape), &model.decoder.device()); // [1, rows]
     let hidden = model.decoder.forward(tokens, &rows, None); // [1, rows, hidden]

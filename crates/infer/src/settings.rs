@@ -27,6 +27,8 @@ pub struct Settings {
     pub share_prefixes: bool,
     /// The most tokens that are guessed ahead of an answer, from what followed the same tokens before; 0 guesses none.
     pub lookup: usize,
+    /// The most tokens that a draft model guesses ahead of an answer, where there is one and look-up finds nothing.
+    pub draft: usize,
 }
 
 impl Default for Settings {
@@ -38,16 +40,20 @@ impl Default for Settings {
             queue: None,
             share_prefixes: true,
             lookup: 0,
+            draft: 4,
         }
     }
 }
 
 impl Settings {
-    /// How many blocks there are for a model.
-    pub(crate) fn blocks_for(&self, config: &Config) -> usize {
+    /// How many blocks there are for a model, with a draft model beside it perhaps.
+    pub(crate) fn blocks_for(&self, config: &Config, draft: Option<&Config>) -> usize {
         let whole = config.context().div_ceil(BLOCK);
-        let block = KvBlocks::bytes_of_block(config.num_key_value_heads, config.head_dim);
-        let bytes = block * config.num_hidden_layers;
+        let bytes = |config: &Config| {
+            let of_layer = KvBlocks::bytes_of_block(config.num_key_value_heads, config.head_dim);
+            of_layer * config.num_hidden_layers
+        };
+        let bytes = bytes(config) + draft.map_or(0, bytes);
         let count = self.blocks.unwrap_or_else(|| {
             let affordable = free_memory() / SHARE_OF_FREE / bytes.max(1);
             affordable.min(self.sequences.max(1).saturating_mul(whole))
@@ -89,8 +95,8 @@ mod tests {
             blocks: Some(1),
             ..Settings::default()
         };
-        assert_eq!(few.blocks_for(&config), 4);
+        assert_eq!(few.blocks_for(&config, None), 4);
         let unless_told = Settings::default();
-        assert_eq!(unless_told.blocks_for(&config), 32 * 4);
+        assert_eq!(unless_told.blocks_for(&config, None), 32 * 4);
     }
 }

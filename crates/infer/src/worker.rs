@@ -11,8 +11,9 @@ use std::time::Instant;
 use hub::LoadedModel;
 
 use crate::answer::Listener;
+use crate::draft::Draft;
 use crate::grammar::Constraint;
-use crate::postprocess::Voice;
+use crate::postprocess::{Said, Voice};
 use crate::run::{Hidden, Runner};
 use crate::schedule::{Part, Schedule};
 use crate::score::{self, Pair};
@@ -53,6 +54,7 @@ struct Scoring {
 
 pub(crate) struct Worker {
     runner: Runner,
+    draft: Option<Draft>,
     schedule: Schedule,
     scoring: VecDeque<Scoring>,
     shared: Arc<Shared>,
@@ -63,10 +65,21 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    pub(crate) fn new(model: LoadedModel, settings: Settings, shared: Arc<Shared>) -> Self {
-        let blocks = settings.blocks_for(model.decoder.config());
+    pub(crate) fn new(
+        model: LoadedModel,
+        draft: Option<Draft>,
+        settings: Settings,
+        shared: Arc<Shared>,
+    ) -> Self {
+        let small = draft.as_ref().map(Draft::config);
+        let blocks = settings.blocks_for(model.decoder.config(), small);
+        let settings = Settings {
+            draft: if draft.is_some() { settings.draft } else { 0 },
+            ..settings
+        };
         Self {
             runner: Runner::new(model),
+            draft,
             schedule: Schedule::new(settings, blocks),
             scoring: VecDeque::new(),
             shared,
@@ -119,14 +132,19 @@ impl Worker {
     }
 
     fn pass(&mut self) {
-        let parts = self.schedule.next();
+        let mut parts = self.schedule.next();
         if parts.is_empty() {
             return;
         }
-        let hidden = self.runner.read(&self.schedule.running, &parts);
-        let rows = |part: &Part| part.tokens + part.guesses.len();
+        if let Some(draft) = &mut self.draft {
+            draft.guess(&self.schedule.running, &mut parts);
+        }
+        let readings = parts
+            .iter()
+            .map(|part| part.reading(&self.schedule.running));
+        let hidden = self.runner.read(readings.collect());
         self.schedule.stats.passes += 1;
-        self.schedule.stats.tokens_read += parts.iter().map(rows).sum::<usize>() as u64;
+        self.schedule.stats.tokens_read += parts.iter().map(Part::rows).sum::<usize>() as u64;
         self.hear_prompts(&hidden, &parts);
         self.say(&hidden, &parts);
     }
@@ -137,7 +155,7 @@ impl Worker {
         for part in parts {
             let sequence = &mut self.schedule.running[part.sequence];
             let row = first;
-            first += part.tokens + part.guesses.len();
+            first += part.rows();
             if !sequence.voice.wants_prompt() {
                 continue;
             }
@@ -184,27 +202,27 @@ impl Worker {
                 continue;
             }
             let mut own = logits.by_ref().take(1 + part.guesses.len());
-            let before = sequence.tokens.len();
+            let (before, mut right) = (sequence.tokens.len(), 0);
             // What goes wrong with one answer is no matter of the others.
             let said = catch_unwind(AssertUnwindSafe(|| {
                 let mut guesses = part.guesses.iter();
                 for logits in own.by_ref() {
-                    match sequence.voice.say(logits, &sequence.tokens, tokenizer) {
-                        Some(id) => sequence.tokens.push(id),
-                        None => return false,
-                    }
-                    if guesses.next() != sequence.tokens.last() {
-                        break;
+                    let Said { id, over } = sequence.voice.say(logits, &sequence.tokens, tokenizer);
+                    sequence.tokens.extend(id);
+                    let guessed = id.is_some() && guesses.next() == id.as_ref();
+                    right += u64::from(guessed);
+                    if over || !guessed {
+                        return over;
                     }
                 }
-                true
+                false
             }));
             own.for_each(drop);
-            let goes_on = said.unwrap_or_else(|panic| {
+            let over_now = said.unwrap_or_else(|panic| {
                 sequence.voice.fail(Error::Stopped(reason(&*panic)));
-                false
+                true
             });
-            if !goes_on {
+            if over_now {
                 over.push(sequence.number);
             }
             let written = sequence.tokens.len() - before;
@@ -215,7 +233,7 @@ impl Worker {
                 held
             };
             self.schedule.stats.tokens_guessed += part.guesses.len() as u64;
-            self.schedule.stats.tokens_guessed_right += written.saturating_sub(1) as u64;
+            self.schedule.stats.tokens_guessed_right += right;
             self.schedule.read(part.sequence, held, written);
         }
         over.iter().for_each(|_| self.shared.board.ended());

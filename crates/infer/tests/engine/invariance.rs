@@ -1,9 +1,11 @@
 //! The same bits, whatever else the engine does and however it goes about it.
 
 use artifact::Progress;
-use infer::{Adapter, Engine, Request, Settings};
+use hub::LoadedModel;
+use infer::{Adapter, Engine, Error, Request, Sampling, Settings};
+use tokenizer::{Tokenizer, TrainConfig};
 
-use crate::{engine, model, request, said, stats_when};
+use crate::{engine, model, model_of, request, said, stats_when};
 
 type Said = (String, Vec<(u32, u32, Vec<u32>)>);
 
@@ -138,4 +140,71 @@ fn guesses_change_no_token() {
             }
         }
     }
+}
+
+#[test]
+fn a_draft_model_changes_no_token() {
+    let alone = alone();
+    for (seed, sequences, blocks) in [(7, 1, None), (8, 1, None), (7, 4, Some(7)), (8, 3, None)] {
+        for lookup in [0, 4] {
+            let settings = Settings {
+                sequences,
+                blocks,
+                lookup,
+                ..Settings::default()
+            };
+            let engine = Engine::with_draft(model(), model_of(seed), settings).unwrap();
+            let kind = format!("seed {seed}, {sequences} sequences, {lookup} by look-up");
+            assert_eq!(together(&engine), alone, "{kind}");
+            assert_eq!(together(&engine), alone, "{kind}, again");
+            let stats = stats_when(&engine, |stats| stats.running == 0);
+            assert!(
+                stats.tokens_guessed > stats.tokens_guessed_right,
+                "{stats:?}"
+            );
+        }
+    }
+}
+
+/// Were a key or a value of the draft model missing or another's, it would guess wrong.
+#[test]
+fn a_model_guesses_itself() {
+    let greedy = |number: usize| Request {
+        sampling: Sampling::default(),
+        ..request(number)
+    };
+    for (sequences, blocks, pass_tokens) in [(1, None, 512), (3, Some(9), 512), (4, None, 19)] {
+        let settings = Settings {
+            sequences,
+            blocks,
+            pass_tokens,
+            ..Settings::default()
+        };
+        let engine = Engine::with_draft(model(), model(), settings).unwrap();
+        for _ in 0..2 {
+            let requests = (0..33).map(greedy).collect();
+            engine.generate_all(requests, &Progress::silent()).unwrap();
+        }
+        let stats = stats_when(&engine, |stats| stats.running + stats.waiting == 0);
+        assert!(stats.tokens_guessed > 500, "{stats:?}");
+        assert_eq!(
+            stats.tokens_guessed_right, stats.tokens_guessed,
+            "{stats:?}"
+        );
+    }
+}
+
+#[test]
+fn a_draft_model_of_other_tokens_is_refused() {
+    let texts = (0..40).map(|i| format!("Other words {i}, altogether other ones {}.", 7 * i));
+    let train = TrainConfig {
+        vocab_size: 270,
+        min_frequency: 1,
+    };
+    let other = LoadedModel {
+        tokenizer: Tokenizer::train(texts, &train, &Progress::silent()).unwrap(),
+        ..model()
+    };
+    let refused = Engine::with_draft(model(), other, Settings::default());
+    assert!(matches!(refused, Err(Error::Draft { .. })));
 }

@@ -34,11 +34,15 @@ fn tokenizer() -> &'static Tokenizer {
     })
 }
 
-/// A model with two adapters.
 fn model() -> LoadedModel {
+    model_of(7)
+}
+
+/// A model with two adapters.
+fn model_of(seed: u64) -> LoadedModel {
     let config = Config::from_depth(2, tokenizer().vocab_size(), CONTEXT);
     let (weights, device) = (InitialWeights::Normal, Device::flex());
-    let mut decoder = Decoder::init(&config, weights, Precision::F32, Seed(7), &device);
+    let mut decoder = Decoder::init(&config, weights, Precision::F32, Seed(seed), &device);
     for seed in [0, 1] {
         let mut adapter = decoder
             .new_adapter(&lora::Config::default(), Seed(seed))
