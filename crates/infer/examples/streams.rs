@@ -156,10 +156,10 @@ fn main() -> ExitCode {
     };
     let arguments: Vec<String> = arguments.collect();
     let lookup = arguments.iter().find_map(|one| one.strip_prefix("lookup="));
-    let settings = Settings {
-        lookup: lookup.and_then(|n| n.parse().ok()).unwrap_or(0),
-        ..Settings::default()
-    };
+    let mut settings = Settings::default();
+    if let Some(lookup) = lookup.and_then(|n| n.parse().ok()) {
+        settings.lookup = lookup;
+    }
     let temperature = if arguments.iter().any(|one| one == "greedy") {
         0.0
     } else {

@@ -25,7 +25,8 @@ pub struct Settings {
     pub queue: Option<usize>,
     /// Whether sequences that begin alike share blocks.
     pub share_prefixes: bool,
-    /// The most tokens that are guessed ahead of an answer, from what followed the same tokens before; 0 guesses none.
+    /// The most tokens that are guessed ahead of an answer, from what followed the same tokens before; 0 guesses none. Few are
+    /// guessed where many answers are under way.
     pub lookup: usize,
     /// The most tokens that a draft model guesses ahead of an answer, where there is one and look-up finds nothing.
     pub draft: usize,
@@ -39,7 +40,7 @@ impl Default for Settings {
             blocks: None,
             queue: None,
             share_prefixes: true,
-            lookup: 0,
+            lookup: 4,
             draft: 4,
         }
     }

@@ -86,6 +86,7 @@ fn text_matches_a_regular_expression_a_choice_or_lark() {
 fn a_form_is_kept_whatever_else_is_asked() {
     let alone = engine(Settings {
         share_prefixes: false,
+        lookup: 0,
         ..Settings::default()
     });
     let guessing = engine(Settings {

@@ -9,11 +9,12 @@ use crate::{engine, model, model_of, request, said, stats_when};
 
 type Said = (String, Vec<(u32, u32, Vec<u32>)>);
 
-/// Each request alone in an engine that shares nothing.
+/// Each request alone in an engine that shares and guesses nothing.
 fn alone() -> Vec<Said> {
     let engine = engine(Settings {
         sequences: 1,
         share_prefixes: false,
+        lookup: 0,
         ..Settings::default()
     });
     let each = (0..33).map(|number| said(&engine.generate(request(number)).unwrap()));
@@ -178,6 +179,7 @@ fn a_model_guesses_itself() {
             sequences,
             blocks,
             pass_tokens,
+            lookup: 0,
             ..Settings::default()
         };
         let engine = Engine::with_draft(model(), model(), settings).unwrap();

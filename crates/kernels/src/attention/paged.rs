@@ -259,19 +259,11 @@ fn rows(
 ) {
     let (width, group) = (pages.width(), heads / pages.kv_heads);
     let mut tasks = tasks(spans, heads, group);
-    // Many tokens of one head first, the longest of them before the others, lest one be left over when all others are done.
-    // Then single tokens, which wait for memory: those that read the same pages follow each other.
+    // The longest first, lest one be left over when all others are done.
     tasks.sort_by_cached_key(|task| {
-        if task.across_heads {
-            return (
-                1,
-                task.head / group,
-                spans[task.span].pages.first().copied(),
-            );
-        }
-        let [low, high] = ranges[task.row + task.count - 1];
-        let keys = high.saturating_sub(low) as usize * task.count;
-        (0, usize::MAX - keys, None)
+        let rows = if task.across_heads { 1 } else { task.count };
+        let [low, high] = ranges[task.row + rows - 1];
+        std::cmp::Reverse(high.saturating_sub(low) as usize * task.count)
     });
     let out = Disjoint::new(out);
     parallel_for(tasks.len(), |task| {
