@@ -1,15 +1,19 @@
 //! The handle to a running model.
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Sender, channel};
 use std::time::Instant;
 
 use artifact::Progress;
 use hub::LoadedModel;
 use tokenizer::Tokenizer;
 
-use crate::scheduler::{Job, Scheduler};
-use crate::{Adapter, Completion, Delta, Error, Request, Result, TokenLogprob};
+use crate::answer::Answer;
+use crate::draft::Draft;
+use crate::grammar::{Constraint, Grammars};
+use crate::worker::{Job, Order, Shared, Worker};
+use crate::{Adapter, Completion, Delta, Error, Request, Result, Settings, Stats, TokenLogprob};
 
 /// A model on its own thread, answering any number of requests at once. Clones share it; the
 /// thread ends with the last of them.
@@ -22,6 +26,9 @@ pub struct Engine {
 }
 
 struct Facts {
+    shared: Arc<Shared>,
+    queue: usize,
+    grammars: Grammars,
     tokenizer: Tokenizer,
     adapters: usize,
     context: usize,
@@ -37,17 +44,44 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Starts the engine's thread, with room for 32 sequences that move on together.
+    /// Starts the engine's thread, with the default settings.
     pub fn start(model: LoadedModel) -> Self {
-        Self::with_slots(model, 32)
+        Self::with_settings(model, Settings::default())
     }
 
-    /// The same with room for `slots` sequences, each of the model's context.
+    /// Starts the engine's thread, with `slots` sequences that move on together.
     pub fn with_slots(model: LoadedModel, slots: usize) -> Self {
+        let settings = Settings {
+            sequences: slots,
+            ..Settings::default()
+        };
+        Self::with_settings(model, settings)
+    }
+
+    /// Starts the engine's thread.
+    pub fn with_settings(model: LoadedModel, settings: Settings) -> Self {
+        Self::launch(model, None, settings)
+    }
+
+    /// The same with a smaller model beside it, which guesses what it will say: faster where the guesses are often right, and
+    /// the same in every token.
+    ///
+    /// # Errors
+    /// [`Error::Draft`] when the smaller model has other tokens or a shorter context.
+    pub fn with_draft(model: LoadedModel, draft: LoadedModel, settings: Settings) -> Result<Self> {
+        let draft = Draft::new(draft, &model)?;
+        Ok(Self::launch(model, Some(draft), settings))
+    }
+
+    fn launch(model: LoadedModel, draft: Option<Draft>, settings: Settings) -> Self {
         let (jobs, inbox) = channel();
+        let shared = Arc::new(Shared::default());
         let id = model.id.as_str().into();
         let config = model.decoder.config();
         let facts = Facts {
+            shared: Arc::clone(&shared),
+            queue: settings.queue.unwrap_or(usize::MAX),
+            grammars: Grammars::default(),
             tokenizer: model.tokenizer.clone(),
             adapters: model.decoder.adapters(),
             context: config.context(),
@@ -55,7 +89,7 @@ impl Engine {
         };
         std::thread::Builder::new()
             .name("engine".to_owned())
-            .spawn(move || Scheduler::new(model, slots).run(&inbox))
+            .spawn(move || Worker::new(model, draft, settings, shared).run(&inbox))
             .expect("the system gives a thread to each model");
         Self {
             jobs,
@@ -96,21 +130,60 @@ impl Engine {
         self.facts.context
     }
 
-    /// Hands in a request; dropping the receiver cancels it.
-    pub fn submit(&self, mut request: Request) -> Receiver<Delta> {
-        let (deltas, answer) = channel();
+    /// What the engine was doing at the end of its latest pass.
+    pub fn stats(&self) -> Stats {
+        self.facts.shared.board.read()
+    }
+
+    /// Hands in a request; dropping the answer cancels it. What is wrong with the request, or that too many wait already,
+    /// comes as the answer's [`Delta::Error`].
+    pub fn submit(&self, mut request: Request) -> Answer {
+        let (deltas, receiver) = channel();
+        let (answer, listener) = Answer::new(receiver);
         request.adapter = self.adapter;
-        match self
+        let checked = self
             .check(&request.prompt)
             .and_then(|()| request.sampling.validate())
-        {
-            Ok(()) => {
+            .and_then(|()| self.constraint(&request))
+            .and_then(|constraint| self.line_up().map(|()| constraint));
+        match checked {
+            Ok(constraint) => {
                 // A closed inbox closes `deltas` too, which the receiver sees.
-                drop(self.jobs.send(Job::Generate(request, deltas)));
+                drop(self.jobs.send(Job::Generate(Box::new(Order {
+                    request,
+                    constraint,
+                    deltas,
+                    listener,
+                }))));
             }
             Err(error) => drop(deltas.send(Delta::Error(error))),
         }
         answer
+    }
+
+    /// Reads the request's grammar; here rather than on the engine's thread, where all would wait for it.
+    fn constraint(&self, request: &Request) -> Result<Option<Constraint>> {
+        let Facts {
+            grammars,
+            tokenizer,
+            ..
+        } = &*self.facts;
+        let begin = |grammar| grammars.begin(grammar, tokenizer);
+        request.grammar.as_ref().map(begin).transpose()
+    }
+
+    /// Counts one more request that waits.
+    fn line_up(&self) -> Result<()> {
+        let shared = &self.facts.shared;
+        let waiting = shared.waiting.fetch_add(1, Ordering::Relaxed);
+        if waiting < self.facts.queue {
+            return Ok(());
+        }
+        shared.waiting.fetch_sub(1, Ordering::Relaxed);
+        Err(Error::Overloaded {
+            waiting,
+            retry_after: shared.board.retry_after(waiting),
+        })
     }
 
     /// A prompt must leave room for an answer.
@@ -196,9 +269,9 @@ impl Engine {
     }
 }
 
-fn collect(deltas: &Receiver<Delta>, start: Instant) -> Result<Completion> {
+fn collect(deltas: &Answer, start: Instant) -> Result<Completion> {
     let (mut text, mut ids, mut logprobs) = (String::new(), Vec::new(), Vec::new());
-    let mut first_token = None;
+    let (mut first_token, mut prompt_logprobs) = (None, Vec::new());
     loop {
         match deltas.recv() {
             Ok(Delta::Token {
@@ -212,6 +285,7 @@ fn collect(deltas: &Receiver<Delta>, start: Instant) -> Result<Completion> {
                 ids.push(id);
                 logprobs.push(TokenLogprob { id, logprob, top });
             }
+            Ok(Delta::Prompt { logprobs }) => prompt_logprobs = logprobs,
             Ok(Delta::Done {
                 finish_reason,
                 text: rest,
@@ -224,6 +298,7 @@ fn collect(deltas: &Receiver<Delta>, start: Instant) -> Result<Completion> {
                     text,
                     ids,
                     logprobs,
+                    prompt_logprobs,
                     finish_reason,
                     prompt_tokens,
                     first_token_seconds: (first - start).as_secs_f64(),

@@ -1,5 +1,7 @@
 //! Why a request could not be answered.
 
+use std::time::Duration;
+
 /// The room's result.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -36,6 +38,32 @@ pub enum Error {
         got: String,
         /// What it must be.
         expected: &'static str,
+    },
+    /// A grammar that cannot be read or followed.
+    #[error("the grammar cannot be used: {problem}")]
+    Grammar {
+        /// What is wrong with it.
+        problem: String,
+    },
+    /// A draft model that does not go with its model.
+    #[error("the draft model does not fit the model: {problem}")]
+    Draft {
+        /// What differs.
+        problem: String,
+    },
+    /// More requests wait than the engine takes.
+    #[error("{waiting} requests are waiting already: try again in about {} s", retry_after.as_secs())]
+    Overloaded {
+        /// Requests that wait.
+        waiting: usize,
+        /// About how long it takes until they are through, in whole seconds.
+        retry_after: Duration,
+    },
+    /// The request waited beyond its deadline.
+    #[error("the request waited {waited_seconds:.1} s and its deadline is over")]
+    Expired {
+        /// How long it waited.
+        waited_seconds: f64,
     },
     /// The request was cancelled before it was done.
     #[error("interrupted")]

@@ -1,9 +1,12 @@
 //! What is asked of the engine and what comes back.
 
+use std::collections::BTreeMap;
+use std::time::Instant;
+
 use models::Adapters;
 use serde::{Deserialize, Serialize};
 
-use crate::{Error, Result};
+use crate::{Error, Grammar, Result};
 
 /// How the next token is chosen.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -17,8 +20,51 @@ pub struct Sampling {
     pub top_p: f32,
     /// Keeps tokens with at least this share of the likeliest token's probability.
     pub min_p: f32,
+    /// Of what the others keep, keeps the tokens whose information is closest to the entropy, until they have this much
+    /// probability (Meister et al., "Locally Typical Sampling", 2023).
+    pub typical_p: f32,
+    /// Divides positive logits of tokens that stand in the prompt or the answer, and multiplies negative ones (Keskar et
+    /// al., "CTRL", 2019).
+    pub repetition_penalty: f32,
+    /// Taken from the logits of tokens that stand in the answer.
+    pub presence_penalty: f32,
+    /// Taken from a token's logit for each time that it stands in the answer.
+    pub frequency_penalty: f32,
+    /// Added to the logits of tokens.
+    pub logit_bias: BTreeMap<u32, f32>,
+    /// Keeps the answer from repeating what stands in it or in the prompt.
+    pub dry: Option<Dry>,
     /// Seed of this request's own random stream.
     pub seed: u64,
+}
+
+/// "Don't repeat yourself" (p-e-w 2024): a token that would lengthen a run which stood before already loses
+/// `multiplier · base^(length − allowed_length)` of its logit.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Dry {
+    /// How strong; 0 is off.
+    pub multiplier: f32,
+    /// How fast the penalty grows with the run.
+    pub base: f32,
+    /// Runs up to this many tokens may repeat.
+    pub allowed_length: usize,
+    /// How many of the latest tokens are looked at; 0 looks at all.
+    pub range: usize,
+    /// No run goes across a token with one of these texts in it.
+    pub breakers: Vec<String>,
+}
+
+impl Default for Dry {
+    fn default() -> Self {
+        Self {
+            multiplier: 0.8,
+            base: 1.75,
+            allowed_length: 2,
+            range: 0,
+            breakers: ["\n", ":", "\"", "*"].map(str::to_owned).to_vec(),
+        }
+    }
 }
 
 impl Default for Sampling {
@@ -28,6 +74,12 @@ impl Default for Sampling {
             top_k: 0,
             top_p: 1.0,
             min_p: 0.0,
+            typical_p: 1.0,
+            repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            logit_bias: BTreeMap::new(),
+            dry: None,
             seed: 0,
         }
     }
@@ -55,6 +107,30 @@ impl Sampling {
         if !(0.0..=1.0).contains(&self.min_p) {
             return wrong("min_p", self.min_p, "between 0 and 1");
         }
+        if !(self.typical_p > 0.0 && self.typical_p <= 1.0) {
+            return wrong("typical_p", self.typical_p, "more than 0 and at most 1");
+        }
+        if !(self.repetition_penalty > 0.0 && self.repetition_penalty.is_finite()) {
+            return wrong("repetition_penalty", self.repetition_penalty, "more than 0");
+        }
+        let finite = [
+            ("presence_penalty", self.presence_penalty),
+            ("frequency_penalty", self.frequency_penalty),
+        ];
+        if let Some((field, penalty)) = finite.into_iter().find(|(_, one)| !one.is_finite()) {
+            return wrong(field, penalty, "a number");
+        }
+        if let Some(bias) = self.logit_bias.values().find(|bias| bias.is_nan()) {
+            return wrong("logit_bias", *bias, "numbers");
+        }
+        if let Some(dry) = &self.dry {
+            if !(dry.multiplier >= 0.0 && dry.multiplier.is_finite()) {
+                return wrong("dry.multiplier", dry.multiplier, "0 or more");
+            }
+            if !(dry.base >= 1.0 && dry.base.is_finite()) {
+                return wrong("dry.base", dry.base, "1 or more");
+            }
+        }
         Ok(())
     }
 }
@@ -62,7 +138,7 @@ impl Sampling {
 /// Which of the model's adapters apply.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Adapter {
-    /// All that are attached: a model with its own.
+    /// All that are attached: a model with its own. Not for an engine that serves several of its adapters one by one.
     #[default]
     Own,
     /// None: the base beside which adapters are served.
@@ -72,13 +148,17 @@ pub enum Adapter {
 }
 
 impl Adapter {
-    /// Of a batch, whose entries share a model.
-    pub(crate) fn of_batch(each: impl ExactSizeIterator<Item = Self> + Clone) -> Adapters {
+    /// Of a batch, whose entries share a model with so many adapters `attached`.
+    pub(crate) fn of_batch(
+        each: impl ExactSizeIterator<Item = Self> + Clone,
+        attached: usize,
+    ) -> Adapters {
         if each.clone().all(|one| one == Self::Own) {
             return Adapters::All;
         }
         let numbers = each.map(|one| match one {
             Self::Number(number) => Some(number),
+            Self::Own if attached == 1 => Some(0),
             Self::Own | Self::None => None,
         });
         Adapters::Each(numbers.collect())
@@ -100,6 +180,14 @@ pub struct Request {
     pub stop_ids: Vec<u32>,
     /// How many of the likeliest tokens to report beside each chosen one.
     pub logprobs: Option<usize>,
+    /// Asks for the log-probabilities of the prompt's tokens, with so many of the likeliest beside each.
+    pub prompt_logprobs: Option<usize>,
+    /// The form that the answer must have.
+    pub grammar: Option<Grammar>,
+    /// Whom the engine is to be fair to when requests wait: those of one key are one party.
+    pub key: Option<String>,
+    /// Refused with [`Error::Expired`] when it has not begun by then.
+    pub deadline: Option<Instant>,
     /// Which adapters apply; the engine's handle says it.
     pub adapter: Adapter,
 }
@@ -127,6 +215,12 @@ pub enum Delta {
         logprob: f32,
         /// The likeliest tokens, as many as the request asked for.
         top: Vec<(u32, f32)>,
+    },
+    /// What the model says of the prompt, where the request asks for it: one for each token but the first. Comes before the
+    /// answer.
+    Prompt {
+        /// One for each token from the second on.
+        logprobs: Vec<TokenLogprob>,
     },
     /// The end.
     Done {
@@ -163,6 +257,8 @@ pub struct Completion {
     pub ids: Vec<u32>,
     /// One for each token.
     pub logprobs: Vec<TokenLogprob>,
+    /// One for each token of the prompt but the first, where the request asked for them.
+    pub prompt_logprobs: Vec<TokenLogprob>,
     /// Why it ended.
     pub finish_reason: FinishReason,
     /// Tokens of the prompt.

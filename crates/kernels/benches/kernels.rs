@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use kernels::attention::{
-    AttentionShape, KvPages, attention_backward, attention_forward, attention_paged,
+    AttentionShape, KvPages, PageSpan, attention_backward, attention_forward, attention_paged,
 };
 use kernels::gemm::{Mat, Precision, matmul};
 use kernels::optimizer::{AdamW, adamw_step, sum_of_squares};
@@ -136,8 +136,14 @@ fn attentions(c: &mut Criterion) {
         },
         plain,
     );
-    let mut pages = KvPages::new(1, 2, 64);
-    pages.write(0, 0, &k, &k);
+    let mut pages = KvPages::new(2, 64);
+    let table = [0, 1];
+    let span = |start, tokens| PageSpan {
+        pages: &table,
+        start,
+        tokens,
+    };
+    pages.write(&[span(0, 64)], &k, &k);
     let one = AttentionShape { q_len: 1, ..shape };
     let (row, all) = (&q[..4 * 64], [[0, 64]]);
     let row64 = wide(row);
@@ -145,7 +151,7 @@ fn attentions(c: &mut Criterion) {
     pair(
         c,
         "attention from pages, one row",
-        || attention_paged(&pages, &[0], 4, row, &all, SCALE, &mut attended),
+        || attention_paged(&pages, &[span(63, 1)], 4, row, &all, SCALE, &mut attended),
         || {
             let scale = f64::from(SCALE);
             drop(black_box(reference::attention(

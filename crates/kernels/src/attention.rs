@@ -9,7 +9,7 @@ mod backward;
 mod forward;
 mod paged;
 
-pub use paged::{KvPages, PAGE, attention_paged};
+pub use paged::{KvPages, PAGE, PageSpan, attention_paged};
 
 use crate::gemm::engine::Engine;
 use crate::gemm::pack::Panel;

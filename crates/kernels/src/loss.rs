@@ -213,6 +213,25 @@ pub fn log_softmax_row(logits: &mut [f32]) {
     }
 }
 
+dispatch!(fn relative_weights(scores: &mut [f32], factor: f32) = relative_weights_body);
+
+#[inline(always)]
+fn relative_weights_body<V: Lanes>(scores: &mut [f32], factor: f32) {
+    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let (shift, factor) = (V::splat(largest), V::splat(factor));
+    let (whole, rest) = scores.as_chunks_mut::<LANES>();
+    for x in whole {
+        crate::math::exp(V::load(x).sub(shift).mul(factor)).store(x);
+    }
+    let x = V::load_part(rest, f32::NEG_INFINITY);
+    crate::math::exp(x.sub(shift).mul(factor)).store_part(rest);
+}
+
+/// Replaces scores by weights relative to the largest: `e^((x − largest) · factor)`. A score of −∞ weighs nothing.
+pub fn relative_weights_row(scores: &mut [f32], factor: f32) {
+    relative_weights(scores, factor);
+}
+
 /// The log-probability of each row's target; the same bits as `matmul`, then [`log_softmax_row`].
 ///
 /// `hidden` is `[rows, dim]`, `weight` `[vocab, dim]`, `out` `[rows]`.

@@ -1,7 +1,7 @@
 //! Keys and values of the tokens seen so far. A cache is an argument of the forward pass, never a
 //! field of a model.
 
-use tensor::{KvSlots, SlotRow, Tensor, attention};
+use tensor::{BLOCK, KvBlocks, SlotRow, Span, Tensor, attention};
 
 use crate::Rows;
 
@@ -67,10 +67,52 @@ impl KvCache for TensorCache {
     }
 }
 
-/// Sequences of their own lengths, each in a slot, written in place.
+/// Sequences of their own lengths in blocks of [`tensor::BLOCK`] tokens, written in place. Which blocks are whose is said
+/// with each pass.
+#[derive(Debug)]
+pub struct BlockCache {
+    layers: Vec<KvBlocks>,
+    spans: Vec<Span>,
+}
+
+impl BlockCache {
+    /// Empty, for `layers` layers.
+    pub fn new(layers: usize) -> Self {
+        Self {
+            layers: (0..layers).map(|_| KvBlocks::default()).collect(),
+            spans: Vec::new(),
+        }
+    }
+
+    /// The cache as the next forward pass sees it: its tokens, in order, are those of `spans`.
+    pub fn at(&mut self, spans: Vec<Span>) -> &mut Self {
+        self.spans = spans;
+        self
+    }
+}
+
+impl KvCache for BlockCache {
+    fn attend(
+        &mut self,
+        layer: usize,
+        q: Tensor<4>,
+        k: Tensor<4>,
+        v: Tensor<4>,
+        window: Option<usize>,
+        scale: f32,
+    ) -> Tensor<4> {
+        self.layers[layer].attend(q, k, v, &self.spans, window, scale)
+    }
+}
+
+/// Sequences of their own lengths, each in a slot with blocks of its own.
 #[derive(Debug)]
 pub struct SlotCache {
-    layers: Vec<KvSlots>,
+    cache: BlockCache,
+    capacity: usize,
+    /// For each slot its blocks.
+    tables: Vec<Vec<u32>>,
+    taken: u32,
     rows: Vec<SlotRow>,
 }
 
@@ -78,7 +120,10 @@ impl SlotCache {
     /// Room for `slots` sequences of `capacity` tokens in each of `layers` layers.
     pub fn new(layers: usize, slots: usize, capacity: usize) -> Self {
         Self {
-            layers: (0..layers).map(|_| KvSlots::new(slots, capacity)).collect(),
+            cache: BlockCache::new(layers),
+            capacity,
+            tables: vec![Vec::new(); slots],
+            taken: 0,
             rows: Vec::new(),
         }
     }
@@ -87,6 +132,25 @@ impl SlotCache {
     pub fn at(&mut self, rows: Vec<SlotRow>) -> &mut Self {
         self.rows = rows;
         self
+    }
+
+    fn span(&mut self, row: SlotRow, tokens: usize) -> Span {
+        let end = row.start + tokens;
+        assert!(
+            end <= self.capacity,
+            "a slot holds {} tokens",
+            self.capacity
+        );
+        let table = &mut self.tables[row.slot];
+        while table.len() * BLOCK < end {
+            table.push(self.taken);
+            self.taken += 1;
+        }
+        Span {
+            blocks: table.clone(),
+            start: row.start,
+            tokens,
+        }
     }
 }
 
@@ -100,6 +164,12 @@ impl KvCache for SlotCache {
         window: Option<usize>,
         scale: f32,
     ) -> Tensor<4> {
-        self.layers[layer].attend(q, k, v, &self.rows, window, scale)
+        if layer == 0 {
+            let seq = q.dims()[1];
+            let rows = std::mem::take(&mut self.rows);
+            let spans = rows.iter().map(|row| self.span(*row, seq)).collect();
+            self.cache.at(spans);
+        }
+        self.cache.attend(layer, q, k, v, window, scale)
     }
 }

@@ -83,6 +83,16 @@ impl Rows {
         }
     }
 
+    /// Tokens of any sequences, each a batch entry of its own at `positions[entry]`, behind what a cache holds.
+    pub fn single(positions: Arc<[u32]>) -> Self {
+        let ranges = positions.iter().map(|&position| [0, position + 1]);
+        Self {
+            ranges: ranges.collect(),
+            positions,
+            adapters: Adapters::All,
+        }
+    }
+
     /// Rows behind what a cache holds: entry `b` continues at `starts[b]` with `seq` tokens.
     pub fn continued(starts: &[usize], seq: usize) -> Self {
         let positions: Arc<[u32]> = starts

@@ -35,7 +35,7 @@ impl ByteTable {
         Self(table.collect())
     }
 
-    fn get(&self, id: u32) -> &[u8] {
+    pub(crate) fn get(&self, id: u32) -> &[u8] {
         self.0.get(id as usize).map_or(&[], |bytes| bytes)
     }
 }

@@ -178,6 +178,26 @@ impl Tokenizer {
         self.inner.marking.id_to_token(id)
     }
 
+    /// The bytes of text that a token stands for: none for special tokens and ids that are not in the vocabulary. Where the
+    /// vocabulary is not byte-level, what SentencePiece writes for spaces and single bytes is read as such.
+    #[must_use]
+    pub fn token_bytes(&self, id: u32) -> Vec<u8> {
+        if let Some(table) = &self.inner.bytes {
+            return table.get(id).to_vec();
+        }
+        let token = match self.token(id) {
+            Some(token) if !self.is_special(id) => token,
+            _ => return Vec::new(),
+        };
+        let byte = token
+            .strip_prefix("<0x")
+            .and_then(|rest| rest.strip_suffix('>'));
+        match byte.and_then(|digits| u8::from_str_radix(digits, 16).ok()) {
+            Some(byte) => vec![byte],
+            None => token.replace('\u{2581}', " ").into_bytes(),
+        }
+    }
+
     /// The id of a token as the vocabulary writes it.
     #[must_use]
     pub fn id_of(&self, token: &str) -> Option<u32> {

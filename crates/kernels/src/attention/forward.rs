@@ -43,7 +43,7 @@ pub(super) enum Held<'a> {
     /// In the pages of a sequence.
     Paged {
         pages: &'a KvPages,
-        sequence: usize,
+        table: &'a [u32],
         head: usize,
     },
 }
@@ -54,11 +54,7 @@ impl<'a> Held<'a> {
     fn panel(self, key: usize, head_dim: usize) -> &'a [f32] {
         match self {
             Self::Dense { panels, .. } => &panels[key * head_dim..][..PANEL * head_dim],
-            Self::Paged {
-                pages,
-                sequence,
-                head,
-            } => pages.keys(sequence, head, key / PANEL),
+            Self::Paged { pages, table, head } => pages.keys(table[key / PANEL], head),
         }
     }
 
@@ -67,13 +63,9 @@ impl<'a> Held<'a> {
     fn values(self, key: usize) -> (&'a [f32], usize, usize) {
         match self {
             Self::Dense { values, row, .. } => (&values[key * row..], row, usize::MAX),
-            Self::Paged {
-                pages,
-                sequence,
-                head,
-            } => {
+            Self::Paged { pages, table, head } => {
                 let (page, at) = (key / PANEL, key % PANEL);
-                let (values, row) = pages.values(sequence, head, page);
+                let (values, row) = pages.values(table[page], head);
                 (&values[at * row..], row, (page + 1) * PANEL)
             }
         }

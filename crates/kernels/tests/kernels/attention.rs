@@ -1,5 +1,5 @@
 use kernels::attention::{
-    AttentionShape, KvPages, attention_backward, attention_forward, attention_paged,
+    AttentionShape, KvPages, PAGE, PageSpan, attention_backward, attention_forward, attention_paged,
 };
 use kernels::reference;
 use proptest::prelude::*;
@@ -243,29 +243,58 @@ fn threads_do_not_matter() {
 fn paged(case: &Case, chunk: usize) -> Vec<f32> {
     let AttentionShape {
         batch,
+        q_len,
         k_len,
         heads,
         kv_heads,
         head_dim,
-        ..
     } = case.shape;
-    let mut pages = KvPages::new(batch + 1, kv_heads, head_dim);
+    let mut pages = KvPages::new(kv_heads, head_dim);
     let token = kv_heads * head_dim;
-    let stale = vec![f32::NAN; 40 * token];
-    for b in 0..batch {
-        // A sequence that was there before, of which nothing must be seen.
-        pages.write(b + 1, 0, &stale, &stale);
-        pages.write(b + 1, 0, &[], &[]);
-        for start in (0..k_len).step_by(chunk) {
-            let new = (b * k_len + start) * token..(b * k_len + k_len.min(start + chunk)) * token;
-            pages.write(b + 1, start, &case.k[new.clone()], &case.v[new]);
-        }
+    let each = k_len.div_ceil(PAGE);
+    // Pages in no particular order, with one that was another's before, of which nothing must be seen.
+    let tables: Vec<Vec<u32>> = (0..batch)
+        .map(|b| (0..each).map(|i| ((each - i) * batch + b) as u32).collect())
+        .collect();
+    let stale = vec![f32::NAN; each * PAGE * token];
+    for table in &tables {
+        let span = PageSpan {
+            pages: table,
+            start: 0,
+            tokens: each * PAGE,
+        };
+        pages.write(&[span], &stale, &stale);
     }
-    let sequences: Vec<usize> = (1..=batch).collect();
+    for start in (0..k_len).step_by(chunk) {
+        let tokens = chunk.min(k_len - start);
+        let spans: Vec<PageSpan<'_>> = tables
+            .iter()
+            .map(|pages| PageSpan {
+                pages,
+                start,
+                tokens,
+            })
+            .collect();
+        let new = |x: &[f32]| -> Vec<f32> {
+            let entries = x.chunks_exact(k_len * token);
+            entries
+                .flat_map(|x| x[start * token..(start + tokens) * token].to_vec())
+                .collect()
+        };
+        pages.write(&spans, &new(&case.k), &new(&case.v));
+    }
+    let spans: Vec<PageSpan<'_>> = tables
+        .iter()
+        .map(|pages| PageSpan {
+            pages,
+            start: 0,
+            tokens: q_len,
+        })
+        .collect();
     let mut out = vec![7.0; case.q.len()];
     attention_paged(
         &pages,
-        &sequences,
+        &spans,
         heads,
         &case.q,
         &case.ranges,
@@ -273,6 +302,53 @@ fn paged(case: &Case, chunk: usize) -> Vec<f32> {
         &mut out,
     );
     out
+}
+
+/// Sequences of which one reads many tokens and others few, all in one call, have the bits of calls of their own.
+#[test]
+fn spans_of_any_lengths_go_together() {
+    let (heads, kv_heads, head_dim) = (6, 2, 32);
+    let lengths = [1, 40, 3, 1, 5, 70];
+    let held = [33, 0, 64, 7, 31, 40];
+    let shape = |k_len: usize| AttentionShape {
+        batch: 1,
+        q_len: k_len,
+        k_len,
+        heads,
+        kv_heads,
+        head_dim,
+    };
+    let cases: Vec<Case> = lengths
+        .iter()
+        .zip(held)
+        .enumerate()
+        .map(|(seed, (length, held))| case(shape(length + held), 0, seed as u64))
+        .collect();
+    let token = kv_heads * head_dim;
+    let mut pages = KvPages::new(kv_heads, head_dim);
+    let tables: Vec<Vec<u32>> = (0..6).map(|i| (4 * i..4 * i + 4).collect()).collect();
+    let (mut q, mut ranges, mut expected, mut spans) = (vec![], vec![], vec![], vec![]);
+    for (i, case) in cases.iter().enumerate() {
+        let whole = PageSpan {
+            pages: &tables[i],
+            start: 0,
+            tokens: case.shape.k_len,
+        };
+        pages.write(&[whole], &case.k, &case.v);
+        assert_eq!(case.k.len(), case.shape.k_len * token);
+        let from = held[i] * heads * head_dim;
+        q.extend_from_slice(&case.q[from..]);
+        ranges.extend_from_slice(&case.ranges[held[i]..]);
+        expected.extend_from_slice(&forward(case).0[from..]);
+        spans.push(PageSpan {
+            start: held[i],
+            tokens: lengths[i],
+            ..whole
+        });
+    }
+    let mut out = vec![7.0; q.len()];
+    attention_paged(&pages, &spans, heads, &q, &ranges, SCALE, &mut out);
+    assert_eq!(bits(&out), bits(&expected));
 }
 
 proptest! {

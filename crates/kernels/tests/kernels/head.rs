@@ -1,5 +1,7 @@
 use kernels::gemm::{Mat, Precision, matmul};
-use kernels::loss::{lm_loss_forward_backward, log_softmax_row, token_logprobs};
+use kernels::loss::{
+    lm_loss_forward_backward, log_softmax_row, relative_weights_row, token_logprobs,
+};
 use kernels::reference;
 use proptest::prelude::*;
 
@@ -148,4 +150,20 @@ fn many_rows_are_handled_in_parts() {
 fn threads_do_not_matter() {
     let case = case(1500, 40, 300, 3);
     same_for_any_threads(|| run(&case, Precision::Bf16, 1e-4).map(|x| bits(&x)));
+}
+
+#[test]
+fn weights_are_relative_to_the_largest() {
+    let mut scores = values(37, 3);
+    scores[5] = f32::NEG_INFINITY;
+    let largest = scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let expected: Vec<f64> = wide(&scores)
+        .iter()
+        .map(|score| ((score - f64::from(largest)) / 0.7).exp())
+        .collect();
+    relative_weights_row(&mut scores, 1.0 / 0.7);
+    assert_eq!(scores[5], 0.0);
+    for (weight, expected) in scores.iter().zip(expected) {
+        assert!((f64::from(*weight) - expected).abs() < 1e-6);
+    }
 }

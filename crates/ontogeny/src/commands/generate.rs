@@ -67,6 +67,7 @@ impl SamplingArguments {
             top_p: self.top_p,
             min_p: self.min_p,
             seed: self.seed,
+            ..Sampling::default()
         }
     }
 }
@@ -90,7 +91,6 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
         max_tokens: arguments.max_tokens,
         sampling: arguments.sampling.sampling(),
         stop: arguments.stop.clone(),
-        stop_ids: Vec::new(),
         logprobs: arguments.logprobs,
         ..Request::default()
     };
@@ -176,6 +176,7 @@ pub(crate) fn stream(
                 said.text.push_str(&text);
                 said.finish_reason = finish_reason;
             }
+            Delta::Prompt { .. } => {}
             Delta::Error(error) => return Err(error.into()),
         }
     }

@@ -1,7 +1,10 @@
 //! Error objects as OpenAI writes them: `{"error": {"message", "type", "param", "code"}}`.
 
+use std::time::Duration;
+
 use axum::Json;
-use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
@@ -13,6 +16,8 @@ pub(crate) struct ApiError {
     message: String,
     param: Option<String>,
     code: Option<&'static str>,
+    /// When it is worth asking again, in seconds.
+    retry_after: Option<u64>,
 }
 
 const INVALID_REQUEST: &str = "invalid_request_error";
@@ -29,6 +34,18 @@ impl ApiError {
             message: message.into(),
             param: None,
             code,
+            retry_after: None,
+        }
+    }
+
+    /// More requests than the engine takes on.
+    pub(crate) fn overloaded(reason: impl std::fmt::Display, retry_after: Duration) -> ApiError {
+        let message = format!("The engine is currently overloaded: {reason}.");
+        let code = Some("engine_overloaded");
+        ApiError {
+            kind: "rate_limit_error",
+            retry_after: Some(retry_after.as_secs().max(1)),
+            ..ApiError::invalid(StatusCode::TOO_MANY_REQUESTS, code, message)
         }
     }
 
@@ -194,6 +211,7 @@ impl ApiError {
                 .to_owned(),
             param: None,
             code: None,
+            retry_after: None,
         }
     }
 
@@ -214,6 +232,26 @@ impl ApiError {
 
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
-        (self.status, Json(self.body())).into_response()
+        let mut response = (self.status, Json(self.body())).into_response();
+        if let Some(seconds) = self.retry_after {
+            response
+                .headers_mut()
+                .insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_overloaded_engine_says_when_to_come_back() {
+        let error = ApiError::overloaded("9 requests are waiting", Duration::from_millis(2500));
+        assert_eq!(error.body()["error"]["code"], "engine_overloaded");
+        let response = error.into_response();
+        assert_eq!(response.status(), StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(response.headers()[RETRY_AFTER], "2");
     }
 }

@@ -133,6 +133,7 @@ async fn narrate(
                     top,
                 })
             }
+            Delta::Prompt { .. } => continue,
             Delta::Done {
                 finish_reason,
                 text,
@@ -186,6 +187,8 @@ fn refusal(error: &infer::Error) -> ApiError {
             tracing::error!(%error, "the engine failed");
             ApiError::internal()
         }
+        infer::Error::Overloaded { retry_after, .. } => ApiError::overloaded(error, *retry_after),
+        infer::Error::Expired { .. } => ApiError::overloaded(error, Duration::from_secs(1)),
         error => ApiError::refused(error),
     }
 }

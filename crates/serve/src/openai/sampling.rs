@@ -59,6 +59,7 @@ impl Options {
             min_p: fields.decimal("min_p", 0.0, 1.0)?.unwrap_or(0.0) as f32,
             // A seed's bits are the engine's; negative ones are as good as others.
             seed: seed.map_or_else(identifier::random_bits, i64::cast_unsigned),
+            ..Sampling::default()
         };
         let stream = fields.boolean("stream")?;
         Ok(Options {
