@@ -161,27 +161,11 @@ impl Weights {
             out.len()
         );
         let (panel, lane) = (row / LANES, row % LANES);
-        let (lines, commons) = (lines_of(self.format), commons_of(self.format));
         for (group, out) in out.chunks_exact_mut(GROUP).enumerate() {
-            let at = panel * self.groups() + group;
-            let codes = product::codes(self.format.bits(), &self.lines[at * lines..][..lines]);
-            let common = &self.commons[at * commons..][..commons];
-            for (i, out) in out.iter_mut().enumerate() {
-                let code = codes[i / 4].0[4 * lane + i % 4];
-                let first = common[0][lane].to_f32();
-                *out = match (self.format.zero(), commons) {
-                    (Some(zero), 1) => first * (i32::from(code) - zero) as f32,
-                    (Some(zero), _) => {
-                        common[i / 16][lane].to_f32() * (i32::from(code) - zero) as f32
-                    }
-                    (None, _) => first * f32::from(code) + common[1][lane].to_f32(),
-                };
-            }
+            self.lane(panel, group, lane, &self.codes(panel, group), out);
         }
     }
-}
 
-impl Weights {
     /// All rows as f32, for products that need them so.
     ///
     /// # Panics
@@ -193,7 +177,53 @@ impl Weights {
             "Weights::values: {rows}×{cols} into {} values",
             out.len()
         );
-        parallel_chunks_mut(out, cols, |row, out| self.row(row, out));
+        // A group's codes are unpacked once for all rows of its panel.
+        parallel_chunks_mut(out, LANES * cols, |panel, out| {
+            for group in 0..self.groups() {
+                let codes = self.codes(panel, group);
+                for (lane, row) in out.chunks_exact_mut(cols).enumerate() {
+                    let out = &mut row[group * GROUP..][..GROUP];
+                    self.lane(panel, group, lane, &codes, out);
+                }
+            }
+        });
+    }
+
+    /// The codes of sixteen rows' group, a line for each four columns.
+    fn codes(&self, panel: usize, group: usize) -> [Line; GROUP / 4] {
+        let lines = lines_of(self.format);
+        let at = panel * self.groups() + group;
+        product::codes(self.format.bits(), &self.lines[at * lines..][..lines])
+    }
+
+    /// One row of a group.
+    fn lane(
+        &self,
+        panel: usize,
+        group: usize,
+        lane: usize,
+        codes: &[Line; GROUP / 4],
+        out: &mut [f32],
+    ) {
+        let commons = commons_of(self.format);
+        let at = panel * self.groups() + group;
+        let common = &self.commons[at * commons..][..commons];
+        let first = common[0][lane].to_f32();
+        let second = common[commons - 1][lane].to_f32();
+        let zero = self.format.zero();
+        for (chunk, (out, line)) in out.chunks_exact_mut(4).zip(codes).enumerate() {
+            let scale = if commons == 2 && zero.is_some() && chunk >= GROUP / 8 {
+                second
+            } else {
+                first
+            };
+            for (out, &code) in out.iter_mut().zip(&line.0[4 * lane..]) {
+                *out = match zero {
+                    Some(zero) => scale * (i32::from(code) - zero) as f32,
+                    None => scale * f32::from(code) + second,
+                };
+            }
+        }
     }
 }
 

@@ -25,6 +25,9 @@ pub(crate) struct StageArguments {
     /// The model to go on from: an artifact id or its prefix, a name, a folder, or a .gguf file
     #[arg(long, value_name = "MODEL")]
     base: Option<String>,
+    /// A name for the model
+    #[arg(long, value_name = "NAME")]
+    name: Option<String>,
     /// Copy the model to this folder
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -55,12 +58,16 @@ pub(crate) fn execute(
     };
     let model = work(&mut upbringing)?;
     upbringing.journal.close();
+    if let Some(name) = &arguments.name {
+        store.set_ref(name, &model.id)?;
+    }
     if let Some(out) = &arguments.out {
         hand_out_model(&model, out)?;
     }
     let number = |name: &str| model.manifest.metric(name).cloned().unwrap_or(Value::Null);
     let json = json!({
         "model": model.id,
+        "name": arguments.name,
         "path": model.path,
         "seconds": number("seconds"),
         "tokens": number("tokens"),
@@ -73,7 +80,13 @@ pub(crate) fn execute(
         .as_f64()
         .map_or_else(|| "–".to_owned(), quantity::duration);
     let rows = [
-        vec!["model".to_owned(), model.id.short().to_owned()],
+        vec![
+            "model".to_owned(),
+            arguments
+                .name
+                .clone()
+                .unwrap_or_else(|| model.id.short().to_owned()),
+        ],
         vec!["made".to_owned(), crate::remark::model(&model)],
         vec!["in".to_owned(), seconds],
         vec!["folder".to_owned(), model.path.display().to_string()],
