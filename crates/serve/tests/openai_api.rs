@@ -295,6 +295,13 @@ fn echo_with_log_probabilities_scores_the_prompt() {
             "{column}"
         );
     }
+    for (told, top) in columns["token_logprobs"].as_array().expect("a list")[1..]
+        .iter()
+        .zip(&columns["top_logprobs"].as_array().expect("a list")[1..])
+    {
+        let likeliest = top.as_object().expect("tokens").values().next();
+        assert!(told.as_f64() <= likeliest.expect("one token").as_f64());
+    }
     assert!(columns["token_logprobs"][1].as_f64().expect("a number") < 0.0);
 
     let engine = common::engine("scores", CONTEXT);
@@ -365,9 +372,23 @@ fn wrong_chat_requests_are_refused_in_openais_words() {
         ),
         (
             "response_format",
-            json!({"response_format": {"type": "json_object"}}),
+            json!({"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}}),
         ),
-        ("penalty", json!({"frequency_penalty": 0.5})),
+        (
+            "a schema that cannot be followed",
+            json!({"guided_json": {"type": "nothing"}, "stream": true}),
+        ),
+        (
+            "two forms",
+            json!({"guided_regex": "a", "guided_choice": ["a"]}),
+        ),
+        ("penalty", json!({"frequency_penalty": 2.5})),
+        ("bias of no token", json!({"logit_bias": {"99999": 1}})),
+        ("bias out of range", json!({"logit_bias": {"5": 101}})),
+        (
+            "two lengths",
+            json!({"max_tokens": 5, "max_completion_tokens": 6}),
+        ),
         (
             "answer longer than the context",
             json!({"max_tokens": 1000}),
@@ -395,7 +416,9 @@ fn wrong_completion_requests_are_refused_in_openais_words() {
         ("mixed", json!({"prompt": [1, "a"]})),
         ("too many logprobs", json!({"logprobs": 6})),
         ("suffix", json!({"suffix": "end"})),
-        ("best_of", json!({"best_of": 4})),
+        ("suffix with echo", json!({"suffix": "end", "echo": true})),
+        ("best_of below n", json!({"best_of": 2, "n": 3})),
+        ("best_of as a stream", json!({"best_of": 4, "stream": true})),
         (
             "too many prompts",
             json!({"prompt": vec!["a"; 100], "n": 2}),

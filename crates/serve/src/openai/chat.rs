@@ -40,7 +40,12 @@ pub(crate) async fn create(Shared(state): Shared<State>, Body(body): Body) -> Re
         .get(name)
         .ok_or_else(|| ApiError::model_not_found(name))?;
     refuse_unsupported(&fields)?;
-    let options = Options::read(&fields, &["max_completion_tokens", "max_tokens"], 1)?;
+    let options = Options::read(
+        &fields,
+        &model.engine,
+        &["max_completion_tokens", "max_tokens"],
+        1,
+    )?;
     let logprobs = logprobs(&fields)?;
     let prompt = model
         .engine
@@ -71,9 +76,11 @@ pub(crate) async fn create(Shared(state): Shared<State>, Body(body): Body) -> Re
     });
     let events = generation::start(
         &model.engine,
-        options.requests(&prompt, max_tokens, logprobs),
+        options.requests(&prompt, max_tokens, logprobs, None),
+        options.form.as_ref().map(|form| form.param.as_str()),
         record,
-    );
+    )
+    .await?;
     if options.stream {
         let (writer, response) = Writer::new();
         tokio::spawn(async move {
@@ -183,6 +190,7 @@ async fn stream(
         };
         match event {
             None => break,
+            Some((_, Event::Prompt(_))) => {}
             // A token whose text is held back (half a character, perhaps the start of a stop string) has nothing to
             // show yet, unless its log-probability was asked for.
             Some((_, Event::Token(token))) if token.text.is_empty() && !head.with_logprobs => {}
@@ -317,15 +325,6 @@ fn logprobs(fields: &Fields) -> Result<Option<usize>> {
 }
 
 fn refuse_unsupported(fields: &Fields) -> Result<()> {
-    let format = fields
-        .get("response_format")
-        .and_then(|format| format.get("type"))
-        .and_then(Value::as_str);
-    if fields.get("response_format").is_some() && format != Some("text") {
-        let what =
-            "'response_format' other than {\"type\": \"text\"} is not supported by this server";
-        return Err(ApiError::unsupported("response_format", what));
-    }
     let forbidden = fields.get("tool_choice").and_then(Value::as_str) == Some("none");
     for name in ["tools", "functions"] {
         let given = fields

@@ -11,8 +11,10 @@ mod fields;
 mod generation;
 mod logprobs;
 mod models;
+mod prompts;
 mod sampling;
 mod stream;
+mod structured;
 
 pub(crate) use body::Body;
 pub(crate) use error::ApiError;
