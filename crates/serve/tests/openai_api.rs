@@ -366,10 +366,7 @@ fn wrong_chat_requests_are_refused_in_openais_words() {
             "stream_options without stream",
             json!({"stream_options": {"include_usage": true}}),
         ),
-        (
-            "tools",
-            json!({"tools": [{"type": "function", "function": {"name": "f"}}]}),
-        ),
+        ("functions", json!({"functions": [{"name": "f"}]})),
         (
             "response_format",
             json!({"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}}),

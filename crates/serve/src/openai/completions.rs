@@ -77,6 +77,7 @@ pub(crate) async fn create(Shared(state): Shared<State>, Body(body): Body) -> Re
             max_tokens,
             asked,
             echo.then_some(logprobs).flatten(),
+            options.form.as_ref().map(|form| &form.grammar),
         ));
     }
     let head = Head {

@@ -6,6 +6,7 @@
 mod body;
 mod chat;
 mod completions;
+mod conversation;
 mod error;
 mod fields;
 mod generation;
@@ -15,6 +16,8 @@ mod prompts;
 mod sampling;
 mod stream;
 mod structured;
+mod tools;
+mod turn;
 
 pub(crate) use body::Body;
 pub(crate) use error::ApiError;

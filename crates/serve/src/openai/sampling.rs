@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use artifact::Seed;
-use infer::{Dry, Engine, Request, Sampling};
+use infer::{Dry, Engine, Grammar, Request, Sampling};
 use serde_json::Value;
 
 use super::structured::{self, Form};
@@ -102,6 +102,7 @@ impl Options {
         max_tokens: usize,
         logprobs: Option<usize>,
         prompt_logprobs: Option<usize>,
+        grammar: Option<&Grammar>,
     ) -> Vec<Request> {
         let seed = Seed(self.sampling.seed);
         let choice_seed = |choice| {
@@ -123,7 +124,7 @@ impl Options {
                 stop_ids: self.stop_ids.clone(),
                 logprobs,
                 prompt_logprobs,
-                grammar: self.form.as_ref().map(|form| form.grammar.clone()),
+                grammar: grammar.cloned(),
                 ..Request::default()
             })
             .collect()
