@@ -48,7 +48,7 @@ impl Server {
     /// When there is no model, a file cannot be used, or the address cannot be listened on (a port in use is
     /// [`Error::PortInUse`]).
     pub async fn bind(config: &Config, models: Models) -> Result<Server> {
-        if models.list().is_empty() {
+        if models.is_empty() {
             return Err(Error::NoModel);
         }
         let keys = config

@@ -14,7 +14,7 @@ use super::sampling::Options;
 use super::stream::{Gone, Writer};
 use super::tools::{Piece, Reader, Tools};
 use super::turn::{Turn, finish_reason};
-use super::{ApiError, Body, Fields};
+use super::{ApiError, Body, Fields, writer_of};
 use crate::feedback::Prompt;
 use crate::identifier;
 use crate::loaded::Model;
@@ -31,11 +31,8 @@ pub(crate) async fn create(Shared(state): Shared<State>, Body(body): Body) -> Re
     let messages = fields
         .get("messages")
         .ok_or_else(|| ApiError::missing("messages"))?;
-    let conversation = Conversation::read(messages)?;
-    let model = state
-        .models
-        .get(name)
-        .ok_or_else(|| ApiError::model_not_found(name))?;
+    let conversation = Conversation::read(messages, "messages")?;
+    let model = writer_of(&state, name)?;
     let options = Options::read(
         &fields,
         &model.engine,

@@ -16,7 +16,7 @@ use super::prompts::{self, PromptIds};
 use super::sampling::{MOST_CHOICES, Options};
 use super::stream::{Gone, Writer};
 use super::structured;
-use super::{ApiError, Body, Fields};
+use super::{ApiError, Body, Fields, writer_of};
 use crate::feedback::Prompt;
 use crate::identifier;
 use crate::loaded::Model;
@@ -31,10 +31,7 @@ const MOST_LOGPROBS: usize = 5;
 pub(crate) async fn create(Shared(state): Shared<State>, Body(body): Body) -> Result<Response> {
     let fields = Fields::parse(&body)?;
     let name = fields.required_string("model")?;
-    let model = state
-        .models
-        .get(name)
-        .ok_or_else(|| ApiError::model_not_found(name))?;
+    let model = writer_of(&state, name)?;
     let mut options = Options::read(&fields, &model.engine, &["max_tokens"], 0)?;
     let logprobs = fields.count("logprobs", 0, MOST_LOGPROBS)?;
     let echo = fields.boolean("echo")?;

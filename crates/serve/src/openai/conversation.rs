@@ -24,20 +24,22 @@ pub(crate) struct Conversation {
 }
 
 impl Conversation {
-    /// Reads a request's `messages`.
-    pub(crate) fn read(value: &Value) -> Result<Conversation> {
+    /// Reads a request's messages, which are the field `param`.
+    pub(crate) fn read(value: &Value, param: &str) -> Result<Conversation> {
         let rows = value
             .as_array()
-            .ok_or_else(|| ApiError::wrong_type("messages", "an array of objects", value))?;
+            .ok_or_else(|| ApiError::wrong_type(param, "an array of objects", value))?;
         if rows.is_empty() {
-            let message = "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty \
-                           array instead.";
-            return Err(ApiError::field("messages", "empty_array", message));
+            let message = format!(
+                "Invalid '{param}': empty array. Expected an array with minimum length 1, but got an empty array \
+                 instead."
+            );
+            return Err(ApiError::field(param, "empty_array", message));
         }
         let messages = rows
             .iter()
             .enumerate()
-            .map(|(index, row)| message(&format!("messages[{index}]"), row));
+            .map(|(index, row)| message(&format!("{param}[{index}]"), row));
         Ok(Conversation {
             messages: messages.collect::<Result<_>>()?,
         })

@@ -5,12 +5,13 @@ use axum::extract::{Path, State as Shared};
 use serde_json::{Value, json};
 
 use super::ApiError;
-use crate::loaded::Model;
+use crate::loaded::{Encoder, Model};
 use crate::server::State;
 
-/// All models, in the order of their names.
+/// All models: those that write, then those that make vectors, each in the order of their names.
 pub(crate) async fn list(Shared(state): Shared<State>) -> Json<Value> {
-    let models: Vec<Value> = state.models.list().iter().map(object).collect();
+    let mut models: Vec<Value> = state.models.list().iter().map(object).collect();
+    models.extend(state.models.encoders().iter().map(encoder));
     Json(json!({"object": "list", "data": models}))
 }
 
@@ -19,11 +20,11 @@ pub(crate) async fn retrieve(
     Shared(state): Shared<State>,
     Path(name): Path<String>,
 ) -> Result<Json<Value>, ApiError> {
-    let model = state
-        .models
-        .get(&name)
-        .ok_or_else(|| ApiError::model_not_found(&name))?;
-    Ok(Json(object(&model)))
+    let model = state.models.get(&name).as_ref().map(object);
+    model
+        .or_else(|| state.models.encoder(&name).as_ref().map(encoder))
+        .map(Json)
+        .ok_or_else(|| ApiError::model_not_found(&name))
 }
 
 fn object(model: &Model) -> Value {
@@ -34,5 +35,17 @@ fn object(model: &Model) -> Value {
         "owned_by": "ontogeny",
         "artifact": model.engine.model_id(),
         "max_model_len": model.engine.context(),
+    })
+}
+
+fn encoder(encoder: &Encoder) -> Value {
+    json!({
+        "id": encoder.name,
+        "object": "model",
+        "created": encoder.loaded_unix,
+        "owned_by": "ontogeny",
+        "artifact": encoder.embedder.model_id(),
+        "max_model_len": encoder.embedder.longest(),
+        "dimensions": encoder.embedder.dimensions(),
     })
 }

@@ -74,21 +74,25 @@ impl Turn {
         }
     }
 
-    /// An answer taken apart.
-    pub(crate) fn spoken(&self, whole: &Whole, tokenizer: &Tokenizer) -> Spoken {
+    /// The parts of an answer.
+    pub(crate) fn pieces(&self, whole: &Whole, tokenizer: &Tokenizer) -> Vec<Piece> {
         let mut reader = self.reader();
-        let mut spoken = Spoken::default();
+        let mut pieces = Vec::new();
         let mut heard = 0;
         for token in &whole.tokens {
             heard += token.text.len();
-            spoken.take(reader.token(tokenizer, token.id, &token.text), self);
+            pieces.extend(reader.token(tokenizer, token.id, &token.text));
         }
         // Text that was held back has no token of its own.
-        spoken.take(
-            reader.push(whole.text.get(heard..).unwrap_or_default()),
-            self,
-        );
-        spoken.take(reader.finish(), self);
+        pieces.extend(reader.push(whole.text.get(heard..).unwrap_or_default()));
+        pieces.extend(reader.finish());
+        pieces
+    }
+
+    /// An answer taken apart.
+    pub(crate) fn spoken(&self, whole: &Whole, tokenizer: &Tokenizer) -> Spoken {
+        let mut spoken = Spoken::default();
+        spoken.take(self.pieces(whole, tokenizer), self);
         spoken
     }
 }
