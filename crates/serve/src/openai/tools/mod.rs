@@ -2,6 +2,7 @@
 //! calls are read ([`reader`]).
 
 mod dialect;
+mod object;
 mod reader;
 
 pub(crate) use dialect::{Dialect, instruction};
