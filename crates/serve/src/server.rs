@@ -177,6 +177,7 @@ fn router(state: State, keys: Option<Arc<Keys>>, origins: &Arc<Origins>) -> Rout
     Router::new()
         .route("/", get(console::page))
         .route("/health", get(health))
+        .merge(openai::described())
         .merge(api)
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)

@@ -14,7 +14,7 @@ use super::sampling::Options;
 use super::stream::{Gone, Writer};
 use super::tools::{Piece, Reader, Tools};
 use super::turn::{Turn, finish_reason};
-use super::{ApiError, Body, Fields, writer_of};
+use super::{ApiError, Body, Fields, document, writer_of};
 use crate::feedback::Prompt;
 use crate::identifier;
 use crate::loaded::Model;
@@ -25,6 +25,19 @@ type Result<T> = std::result::Result<T, ApiError>;
 const MOST_TOP_LOGPROBS: usize = 20;
 
 /// Answers a conversation, whole or as a stream of events.
+#[utoipa::path(
+    post,
+    path = "/v1/chat/completions",
+    operation_id = "create_chat_completion",
+    request_body = document::ChatRequest,
+    responses(
+        (status = 200, description = "The answer; events with `stream`", body = Object),
+        (status = 400, description = "What is wrong with the request", body = document::ErrorBody),
+        (status = 404, description = "Nothing of that name", body = document::ErrorBody),
+        (status = 413, description = "The body is too large", body = document::ErrorBody),
+        (status = 429, description = "Too many requests wait", body = document::ErrorBody),
+    ),
+)]
 pub(crate) async fn create(Shared(state): Shared<State>, Body(body): Body) -> Result<Response> {
     let fields = Fields::parse(&body)?;
     let name = fields.required_string("model")?;

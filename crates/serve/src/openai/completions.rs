@@ -16,7 +16,7 @@ use super::prompts::{self, PromptIds};
 use super::sampling::{MOST_CHOICES, Options};
 use super::stream::{Gone, Writer};
 use super::structured;
-use super::{ApiError, Body, Fields, writer_of};
+use super::{ApiError, Body, Fields, document, writer_of};
 use crate::feedback::Prompt;
 use crate::identifier;
 use crate::loaded::Model;
@@ -28,6 +28,19 @@ const DEFAULT_MAX_TOKENS: usize = 16;
 const MOST_LOGPROBS: usize = 5;
 
 /// Continues each prompt, whole or as a stream of events.
+#[utoipa::path(
+    post,
+    path = "/v1/completions",
+    operation_id = "create_completion",
+    request_body = document::CompletionRequest,
+    responses(
+        (status = 200, description = "The continuations; events with `stream`", body = Object),
+        (status = 400, description = "What is wrong with the request", body = document::ErrorBody),
+        (status = 404, description = "Nothing of that name", body = document::ErrorBody),
+        (status = 413, description = "The body is too large", body = document::ErrorBody),
+        (status = 429, description = "Too many requests wait", body = document::ErrorBody),
+    ),
+)]
 pub(crate) async fn create(Shared(state): Shared<State>, Body(body): Body) -> Result<Response> {
     let fields = Fields::parse(&body)?;
     let name = fields.required_string("model")?;

@@ -5,7 +5,7 @@ use axum::extract::State as Shared;
 use knowledge::Embeddings;
 use serde_json::{Value, json};
 
-use super::{ApiError, Body, Fields};
+use super::{ApiError, Body, Fields, document};
 use crate::loaded::Encoder;
 use crate::server::State;
 
@@ -22,6 +22,19 @@ enum Inputs {
 }
 
 /// Makes a vector of each input.
+#[utoipa::path(
+    post,
+    path = "/v1/embeddings",
+    operation_id = "create_embeddings",
+    request_body = document::EmbeddingRequest,
+    responses(
+        (status = 200, description = "The vectors", body = Object),
+        (status = 400, description = "What is wrong with the request", body = document::ErrorBody),
+        (status = 404, description = "Nothing of that name", body = document::ErrorBody),
+        (status = 413, description = "The body is too large", body = document::ErrorBody),
+        (status = 429, description = "Too many requests wait", body = document::ErrorBody),
+    ),
+)]
 pub(crate) async fn create(Shared(state): Shared<State>, Body(body): Body) -> Result<Json<Value>> {
     let fields = Fields::parse(&body)?;
     let name = fields.required_string("model")?;

@@ -8,6 +8,7 @@ mod body;
 mod chat;
 mod completions;
 mod conversation;
+mod document;
 mod embeddings;
 mod error;
 mod fields;
@@ -45,6 +46,13 @@ pub(crate) fn routes() -> Router<State> {
         .route("/detokenize", post(tokens::detokenize))
         .route("/tokenizer_info", get(tokens::info))
         .merge(responses::routes())
+}
+
+/// The document of this surface and its page, which ask for no key.
+pub(crate) fn described() -> Router<State> {
+    Router::new()
+        .route("/openapi.json", get(document::document))
+        .route("/docs", get(document::page))
 }
 
 /// The model of this name, which must be one that writes.

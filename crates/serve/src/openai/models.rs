@@ -4,11 +4,23 @@ use axum::Json;
 use axum::extract::{Path, State as Shared};
 use serde_json::{Value, json};
 
-use super::ApiError;
+use super::{ApiError, document};
 use crate::loaded::{Encoder, Model};
 use crate::server::State;
 
 /// All models: those that write, then those that make vectors, each in the order of their names.
+#[utoipa::path(
+    get,
+    path = "/v1/models",
+    operation_id = "list_models",
+    responses(
+        (status = 200, description = "The models", body = Object),
+        (status = 400, description = "What is wrong with the request", body = document::ErrorBody),
+        (status = 404, description = "Nothing of that name", body = document::ErrorBody),
+        (status = 413, description = "The body is too large", body = document::ErrorBody),
+        (status = 429, description = "Too many requests wait", body = document::ErrorBody),
+    ),
+)]
 pub(crate) async fn list(Shared(state): Shared<State>) -> Json<Value> {
     let mut models: Vec<Value> = state.models.list().iter().map(object).collect();
     models.extend(state.models.encoders().iter().map(encoder));
@@ -16,6 +28,19 @@ pub(crate) async fn list(Shared(state): Shared<State>) -> Json<Value> {
 }
 
 /// One model.
+#[utoipa::path(
+    get,
+    path = "/v1/models/{model}",
+    operation_id = "retrieve_model",
+    params(("model" = String, Path, description = "Its name")),
+    responses(
+        (status = 200, description = "The model", body = Object),
+        (status = 400, description = "What is wrong with the request", body = document::ErrorBody),
+        (status = 404, description = "Nothing of that name", body = document::ErrorBody),
+        (status = 413, description = "The body is too large", body = document::ErrorBody),
+        (status = 429, description = "Too many requests wait", body = document::ErrorBody),
+    ),
+)]
 pub(crate) async fn retrieve(
     Shared(state): Shared<State>,
     Path(name): Path<String>,

@@ -9,13 +9,26 @@ use serde_json::{Value, json};
 
 use super::conversation::Conversation;
 use super::tools::Tools;
-use super::{ApiError, Body, Fields, writer_of};
+use super::{ApiError, Body, Fields, document, writer_of};
 use crate::loaded::Model;
 use crate::server::State;
 
 type Result<T> = std::result::Result<T, ApiError>;
 
 /// The ids of a text, or of a conversation.
+#[utoipa::path(
+    post,
+    path = "/tokenize",
+    operation_id = "tokenize",
+    request_body = document::TokenizeRequest,
+    responses(
+        (status = 200, description = "The ids", body = Object),
+        (status = 400, description = "What is wrong with the request", body = document::ErrorBody),
+        (status = 404, description = "Nothing of that name", body = document::ErrorBody),
+        (status = 413, description = "The body is too large", body = document::ErrorBody),
+        (status = 429, description = "Too many requests wait", body = document::ErrorBody),
+    ),
+)]
 pub(crate) async fn tokenize(
     Shared(state): Shared<State>,
     Body(body): Body,
@@ -53,6 +66,19 @@ pub(crate) async fn tokenize(
 }
 
 /// The text of ids, special tokens written out.
+#[utoipa::path(
+    post,
+    path = "/detokenize",
+    operation_id = "detokenize",
+    request_body = document::DetokenizeRequest,
+    responses(
+        (status = 200, description = "The text", body = Object),
+        (status = 400, description = "What is wrong with the request", body = document::ErrorBody),
+        (status = 404, description = "Nothing of that name", body = document::ErrorBody),
+        (status = 413, description = "The body is too large", body = document::ErrorBody),
+        (status = 429, description = "Too many requests wait", body = document::ErrorBody),
+    ),
+)]
 pub(crate) async fn detokenize(
     Shared(state): Shared<State>,
     Body(body): Body,
@@ -73,6 +99,19 @@ pub(crate) async fn detokenize(
 }
 
 /// What `tokenizer_config.json` says, and the template.
+#[utoipa::path(
+    get,
+    path = "/tokenizer_info",
+    operation_id = "tokenizer_info",
+    params(("model" = Option<String>, Query, description = "May be left out where one model is served")),
+    responses(
+        (status = 200, description = "What the tokenizer is", body = Object),
+        (status = 400, description = "What is wrong with the request", body = document::ErrorBody),
+        (status = 404, description = "Nothing of that name", body = document::ErrorBody),
+        (status = 413, description = "The body is too large", body = document::ErrorBody),
+        (status = 429, description = "Too many requests wait", body = document::ErrorBody),
+    ),
+)]
 pub(crate) async fn info(
     Shared(state): Shared<State>,
     Query(query): Query<BTreeMap<String, String>>,

@@ -21,7 +21,7 @@ use super::stream::{Gone, Writer};
 use super::structured::{self, Form};
 use super::tools::Tools;
 use super::turn::Turn;
-use super::{ApiError, Body, Fields, writer_of};
+use super::{ApiError, Body, Fields, document, writer_of};
 use crate::feedback::Prompt;
 use crate::identifier;
 use crate::loaded::Model;
@@ -37,7 +37,20 @@ pub(super) fn routes() -> Router<State> {
         .layer(Extension(Arc::new(Kept::default())))
 }
 
-async fn retrieve(
+#[utoipa::path(
+    get,
+    path = "/v1/responses/{id}",
+    operation_id = "retrieve_response",
+    params(("id" = String, Path, description = "Its id")),
+    responses(
+        (status = 200, description = "The response", body = Object),
+        (status = 400, description = "What is wrong with the request", body = document::ErrorBody),
+        (status = 404, description = "Nothing of that name", body = document::ErrorBody),
+        (status = 413, description = "The body is too large", body = document::ErrorBody),
+        (status = 429, description = "Too many requests wait", body = document::ErrorBody),
+    ),
+)]
+pub(super) async fn retrieve(
     Extension(kept): Extension<Arc<Kept>>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>> {
@@ -45,7 +58,20 @@ async fn retrieve(
     Ok(Json(found.object))
 }
 
-async fn forget(
+#[utoipa::path(
+    delete,
+    path = "/v1/responses/{id}",
+    operation_id = "delete_response",
+    params(("id" = String, Path, description = "Its id")),
+    responses(
+        (status = 200, description = "That it is forgotten", body = Object),
+        (status = 400, description = "What is wrong with the request", body = document::ErrorBody),
+        (status = 404, description = "Nothing of that name", body = document::ErrorBody),
+        (status = 413, description = "The body is too large", body = document::ErrorBody),
+        (status = 429, description = "Too many requests wait", body = document::ErrorBody),
+    ),
+)]
+pub(super) async fn forget(
     Extension(kept): Extension<Arc<Kept>>,
     Path(id): Path<String>,
 ) -> Result<Json<Value>> {
@@ -63,7 +89,20 @@ fn unknown(param: &str, id: &str) -> ApiError {
     ApiError::not_found(param, "response_not_found", message)
 }
 
-async fn create(
+#[utoipa::path(
+    post,
+    path = "/v1/responses",
+    operation_id = "create_response",
+    request_body = document::ResponseRequest,
+    responses(
+        (status = 200, description = "The response; events with `stream`", body = Object),
+        (status = 400, description = "What is wrong with the request", body = document::ErrorBody),
+        (status = 404, description = "Nothing of that name", body = document::ErrorBody),
+        (status = 413, description = "The body is too large", body = document::ErrorBody),
+        (status = 429, description = "Too many requests wait", body = document::ErrorBody),
+    ),
+)]
+pub(super) async fn create(
     Shared(state): Shared<State>,
     Extension(kept): Extension<Arc<Kept>>,
     Body(body): Body,
