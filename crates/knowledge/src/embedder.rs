@@ -65,10 +65,7 @@ impl Embedder {
     /// [`Error::NotFinite`] when the weights are broken.
     pub fn embed(&self, texts: &[&str], prompt: Option<&str>) -> Result<Embeddings> {
         let LoadedEncoder {
-            model,
-            reader,
-            prompts,
-            ..
+            reader, prompts, ..
         } = &self.loaded;
         let before = prompts.get(prompt).ok_or_else(|| Error::Prompt {
             wanted: prompt.unwrap_or_default().to_owned(),
@@ -82,22 +79,57 @@ impl Embedder {
             let prompted: Vec<&str> = prompted.iter().map(String::as_str).collect();
             (reader.read(&prompted)?, reader.prompt_length(before)?)
         };
+        let truncated = readings.iter().filter(|reading| reading.cut).count();
+        let ids: Vec<&[u32]> = readings
+            .iter()
+            .map(|reading| reading.ids.as_slice())
+            .collect();
+        let found = self.forward(&ids, skip)?;
+        Ok(Embeddings { truncated, ..found })
+    }
+
+    /// The vectors of texts that were made ids already, special tokens among them: `[texts, dimensions]`.
+    ///
+    /// # Errors
+    /// [`Error::Ids`] when a text has no ids, more than the model reads, or one that its vocabulary does not have;
+    /// [`Error::NotFinite`] when the weights are broken.
+    pub fn embed_ids(&self, texts: &[Vec<u32>]) -> Result<Embeddings> {
+        let rows = self.loaded.model.encoder.config().vocab_size;
+        for (number, ids) in texts.iter().enumerate() {
+            let wrong = |problem| Err(Error::Ids { number, problem });
+            if ids.is_empty() {
+                return wrong("there are none".to_owned());
+            }
+            if ids.len() > self.longest() {
+                return wrong(format!(
+                    "there are {}, and the model reads {}",
+                    ids.len(),
+                    self.longest()
+                ));
+            }
+            if let Some(id) = ids.iter().find(|&&id| id as usize >= rows) {
+                return wrong(format!("{id} is outside the vocabulary of {rows}"));
+            }
+        }
+        let texts: Vec<&[u32]> = texts.iter().map(Vec::as_slice).collect();
+        self.forward(&texts, 0)
+    }
+
+    /// `[texts, dimensions]` of the ids of texts, whose first `skip` are a prompt's.
+    fn forward(&self, texts: &[&[u32]], skip: usize) -> Result<Embeddings> {
         let dimensions = self.dimensions();
         let mut found = Embeddings {
             values: vec![0.0; texts.len() * dimensions],
             dimensions,
-            tokens: readings.iter().map(|reading| reading.ids.len()).sum(),
-            truncated: readings.iter().filter(|reading| reading.cut).count(),
+            tokens: texts.iter().map(|ids| ids.len()).sum(),
+            truncated: 0,
         };
         // Texts of like length together: the tiles of the attention then reach over few rows that they do not need.
         let mut order: Vec<usize> = (0..texts.len()).collect();
-        order.sort_by_key(|&number| readings[number].ids.len());
-        for batch in batches(&order, |number| readings[number].ids.len()) {
-            let ids: Vec<&[u32]> = batch
-                .iter()
-                .map(|&number| readings[number].ids.as_slice())
-                .collect();
-            let vectors = model.forward(&ids, skip); // [texts of the batch, dimensions]
+        order.sort_by_key(|&number| texts[number].len());
+        for batch in batches(&order, |number| texts[number].len()) {
+            let ids: Vec<&[u32]> = batch.iter().map(|&number| texts[number]).collect();
+            let vectors = self.loaded.model.forward(&ids, skip); // [texts of the batch, dimensions]
             for (&number, vector) in batch.iter().zip(vectors.chunks_exact(dimensions)) {
                 if !vector.iter().all(|x| x.is_finite()) {
                     return Err(Error::NotFinite { number });

@@ -14,6 +14,14 @@ pub enum Error {
         /// The names of its prompts.
         prompts: Vec<String>,
     },
+    /// Token ids that the model cannot read.
+    #[error("the token ids of input {number} cannot be read: {problem}")]
+    Ids {
+        /// Which of the inputs, from 0.
+        number: usize,
+        /// What is wrong with them.
+        problem: String,
+    },
     /// The model's weights gave no numbers.
     #[error(
         "text {number} has a vector that holds no finite numbers; the model's weights are broken"

@@ -6,7 +6,7 @@
 //!
 //! | module | what it holds |
 //! |---|---|
-//! | `openai` | models, chat completions, completions: parsing, streaming, error objects |
+//! | `openai` | models, chats, completions, responses, embeddings, tokens: parsing, streaming, error objects |
 //! | [`feedback`] | the durable store of answers and ratings, and the preference pairs made from it |
 //! | `console` | the chat page |
 //! | `guard` | API keys, and the check that keeps foreign web pages out |
@@ -27,5 +27,5 @@ mod server;
 
 pub use config::Config;
 pub use error::{Error, Result};
-pub use loaded::{Model, Models};
+pub use loaded::{Encoder, Model, Models};
 pub use server::{Server, serve};

@@ -5,8 +5,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use hub::Products;
+use hub::{Architecture, Products};
 use infer::{Adapter, Engine};
+use knowledge::Embedder;
+use tokio::sync::Semaphore;
 
 use crate::error::{Error, Result};
 
@@ -21,11 +23,25 @@ pub struct Model {
     pub loaded_unix: u64,
 }
 
+/// A served encoder: its public name and what makes the vectors.
+#[derive(Clone)]
+pub struct Encoder {
+    /// The name clients send.
+    pub name: String,
+    /// The encoder.
+    pub embedder: Arc<Embedder>,
+    /// When it was loaded, in seconds since 1970.
+    pub loaded_unix: u64,
+    /// Held by the request whose texts are being read.
+    pub(crate) turn: Arc<Semaphore>,
+}
+
 /// The models of a server. A clone is another handle to the same set, so models can be added, replaced and removed
 /// while the server runs; requests under way keep the engine they started with.
 #[derive(Clone, Default)]
 pub struct Models {
     by_name: Arc<RwLock<BTreeMap<String, Model>>>,
+    encoders: Arc<RwLock<BTreeMap<String, Encoder>>>,
 }
 
 impl Models {
@@ -37,18 +53,51 @@ impl Models {
     /// Serves `engine` as `name`, in place of what had that name.
     pub fn insert(&self, name: impl Into<String>, engine: Engine) {
         let name = name.into();
-        let loaded_unix = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_secs());
         let model = Model {
             name: name.clone(),
             engine,
-            loaded_unix,
+            loaded_unix: now(),
         };
         self.by_name
             .write()
             .unwrap_or_else(PoisonError::into_inner)
             .insert(name, model);
+    }
+
+    /// Serves `embedder` as `name`, in place of the encoder that had that name.
+    pub fn insert_encoder(&self, name: impl Into<String>, embedder: Embedder) {
+        let name = name.into();
+        let encoder = Encoder {
+            name: name.clone(),
+            embedder: Arc::new(embedder),
+            loaded_unix: now(),
+            turn: Arc::new(Semaphore::new(1)),
+        };
+        self.encoders
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(name, encoder);
+    }
+
+    /// The encoder with this name or this artifact id.
+    pub fn encoder(&self, name: &str) -> Option<Encoder> {
+        let encoders = self.encoders.read().unwrap_or_else(PoisonError::into_inner);
+        let mut all = encoders.values();
+        let named = encoders.get(name);
+        named
+            .or_else(|| all.find(|encoder| encoder.embedder.model_id() == name))
+            .cloned()
+    }
+
+    /// All encoders, in the order of their names.
+    pub fn encoders(&self) -> Vec<Encoder> {
+        let encoders = self.encoders.read().unwrap_or_else(PoisonError::into_inner);
+        encoders.values().cloned().collect()
+    }
+
+    /// Whether there is neither a model that writes nor an encoder.
+    pub fn is_empty(&self) -> bool {
+        self.list().is_empty() && self.encoders().is_empty()
     }
 
     /// Loads `model` (an artifact id or its prefix, a name, or a folder) and serves it under that name; for a folder
@@ -67,7 +116,7 @@ impl Models {
         Ok(name)
     }
 
-    /// Loads several models at once, as [`Self::load`] does, and adapters by names of their own beside the first
+    /// Loads several models at once, encoders among them, as [`Self::load`] does, and adapters by names of their own beside the first
     /// model. A base and the adapters that were trained on it share one engine: its weights are in memory once, and
     /// their requests run in one batch.
     ///
@@ -89,6 +138,13 @@ impl Models {
         for (name, model, base) in wanted.chain(adapters) {
             let failed = because(model);
             let (path, id) = hub::resolve(store, model).map_err(failed)?;
+            if base.is_none()
+                && matches!(hub::read_architecture(&path), Ok(Architecture::Encoder(_)))
+            {
+                let loaded = hub::load_encoder(&path, &id, device).map_err(failed)?;
+                self.insert_encoder(name, Embedder::new(loaded));
+                continue;
+            }
             let voice = Voice { name, id, path };
             let base = match base {
                 Some(base) => Some(hub::resolve(store, base).map_err(because(base))?.0),
@@ -110,11 +166,17 @@ impl Models {
 
     /// Stops serving `name`; whether it was served. Its engine ends with the last request that uses it.
     pub fn remove(&self, name: &str) -> bool {
-        self.by_name
+        let encoder = self
+            .encoders
             .write()
             .unwrap_or_else(PoisonError::into_inner)
-            .remove(name)
-            .is_some()
+            .remove(name);
+        let model = self
+            .by_name
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(name);
+        model.is_some() || encoder.is_some()
     }
 
     /// The model with this name or this artifact id.
@@ -139,6 +201,12 @@ impl Models {
             .cloned()
             .collect()
     }
+}
+
+fn now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 /// What a model is called that was named like this: a folder by its last part.

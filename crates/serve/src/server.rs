@@ -48,7 +48,7 @@ impl Server {
     /// When there is no model, a file cannot be used, or the address cannot be listened on (a port in use is
     /// [`Error::PortInUse`]).
     pub async fn bind(config: &Config, models: Models) -> Result<Server> {
-        if models.list().is_empty() {
+        if models.is_empty() {
             return Err(Error::NoModel);
         }
         let keys = config
@@ -177,6 +177,7 @@ fn router(state: State, keys: Option<Arc<Keys>>, origins: &Arc<Origins>) -> Rout
     Router::new()
         .route("/", get(console::page))
         .route("/health", get(health))
+        .merge(openai::described())
         .merge(api)
         .fallback(unknown_path)
         .method_not_allowed_fallback(wrong_method)

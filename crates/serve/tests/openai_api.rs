@@ -2,13 +2,8 @@
 
 mod common;
 
-use std::io::{Read, Write};
-use std::net::TcpStream;
-use std::time::{Duration, Instant};
-
-use common::{CONTEXT, MODEL, Running, redacted, start, start_with};
+use common::{CONTEXT, MODEL, Running, redacted, start};
 use serde_json::{Value, json};
-use serve::feedback::Store;
 
 fn content(reply: &Value) -> String {
     reply["choices"][0]["message"]["content"]
@@ -295,6 +290,13 @@ fn echo_with_log_probabilities_scores_the_prompt() {
             "{column}"
         );
     }
+    for (told, top) in columns["token_logprobs"].as_array().expect("a list")[1..]
+        .iter()
+        .zip(&columns["top_logprobs"].as_array().expect("a list")[1..])
+    {
+        let likeliest = top.as_object().expect("tokens").values().next();
+        assert!(told.as_f64() <= likeliest.expect("one token").as_f64());
+    }
     assert!(columns["token_logprobs"][1].as_f64().expect("a number") < 0.0);
 
     let engine = common::engine("scores", CONTEXT);
@@ -359,15 +361,26 @@ fn wrong_chat_requests_are_refused_in_openais_words() {
             "stream_options without stream",
             json!({"stream_options": {"include_usage": true}}),
         ),
-        (
-            "tools",
-            json!({"tools": [{"type": "function", "function": {"name": "f"}}]}),
-        ),
+        ("functions", json!({"functions": [{"name": "f"}]})),
         (
             "response_format",
-            json!({"response_format": {"type": "json_object"}}),
+            json!({"response_format": {"type": "json_schema", "json_schema": {"schema": {}}}}),
         ),
-        ("penalty", json!({"frequency_penalty": 0.5})),
+        (
+            "a schema that cannot be followed",
+            json!({"guided_json": {"type": "nothing"}, "stream": true}),
+        ),
+        (
+            "two forms",
+            json!({"guided_regex": "a", "guided_choice": ["a"]}),
+        ),
+        ("penalty", json!({"frequency_penalty": 2.5})),
+        ("bias of no token", json!({"logit_bias": {"99999": 1}})),
+        ("bias out of range", json!({"logit_bias": {"5": 101}})),
+        (
+            "two lengths",
+            json!({"max_tokens": 5, "max_completion_tokens": 6}),
+        ),
         (
             "answer longer than the context",
             json!({"max_tokens": 1000}),
@@ -395,7 +408,9 @@ fn wrong_completion_requests_are_refused_in_openais_words() {
         ("mixed", json!({"prompt": [1, "a"]})),
         ("too many logprobs", json!({"logprobs": 6})),
         ("suffix", json!({"suffix": "end"})),
-        ("best_of", json!({"best_of": 4})),
+        ("suffix with echo", json!({"suffix": "end", "echo": true})),
+        ("best_of below n", json!({"best_of": 2, "n": 3})),
+        ("best_of as a stream", json!({"best_of": 4, "stream": true})),
         (
             "too many prompts",
             json!({"prompt": vec!["a"; 100], "n": 2}),
@@ -450,64 +465,4 @@ fn the_shortest_prompt_and_the_longest_answer_fit_exactly() {
     assert_eq!(reply.status, 200, "{}", reply.text);
     let refused = server.complete(json!([5]), json!({"max_tokens": CONTEXT}));
     assert_eq!(refused.json()["error"]["code"], "context_length_exceeded");
-}
-
-#[test]
-fn a_client_that_vanishes_cancels_its_answer() {
-    for stream in [true, false] {
-        let server = start_with(4096, |_| {});
-        let messages = json!([{"role": "user", "content": "Go on"}]);
-        let body = json!({"model": MODEL, "messages": messages, "stream": stream, "ignore_eos": true, "n": 4});
-        let body = body.to_string();
-        let mut connection = TcpStream::connect(server.address).expect("a connection");
-        let length = body.len();
-        write!(connection, "POST /v1/chat/completions HTTP/1.1\r\nhost: localhost\r\ncontent-length: {length}\r\n\r\n{body}")
-            .expect("a sent request");
-        if stream {
-            connection
-                .read_exact(&mut [0; 2048])
-                .expect("the beginning of a stream");
-        } else {
-            std::thread::sleep(Duration::from_millis(100));
-        }
-        drop(connection);
-
-        let store = Store::open(&server.feedback_path()).expect("the store");
-        let deadline = Instant::now() + Duration::from_secs(20);
-        let answers = loop {
-            let answers = store.answers_of("0123456789ab").expect("a readable store");
-            if answers.len() == 4 {
-                break answers;
-            }
-            assert!(
-                Instant::now() < deadline,
-                "the answers under way were not stored as cancelled"
-            );
-            std::thread::sleep(Duration::from_millis(20));
-        };
-        assert!(
-            answers
-                .iter()
-                .all(|answer| answer.finish_reason == "cancelled"),
-            "{answers:?}"
-        );
-        let tokens: usize = answers.iter().map(|answer| answer.completion_tokens).sum();
-        assert!(tokens < 4 * 4000, "{tokens} tokens were made for nobody");
-    }
-}
-
-#[test]
-fn answers_under_way_are_finished_before_the_server_stops() {
-    let mut server = start_with(1024, |_| {});
-    let url = server.url("/v1/chat/completions");
-    let messages = json!([{"role": "user", "content": "Hi"}]);
-    let body = json!({"model": MODEL, "messages": messages, "ignore_eos": true, "stream": true});
-    let client = std::thread::spawn(move || {
-        let mut response = ureq::post(url).send(body.to_string()).expect("a response");
-        response.body_mut().read_to_string().expect("a whole body")
-    });
-    std::thread::sleep(Duration::from_millis(150));
-    server.tell_to_stop();
-    let text = client.join().expect("a finished client");
-    assert!(text.ends_with("data: [DONE]\n\n"), "{text}");
 }

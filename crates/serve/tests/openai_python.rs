@@ -6,7 +6,7 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::{MODEL, start};
+use common::{ENCODER, MODEL, start_with_encoder};
 use serve::feedback::Store;
 
 #[test]
@@ -29,13 +29,14 @@ fn the_official_python_client_works_unmodified() {
     let keys = tempfile::tempdir().expect("a folder");
     let path = keys.path().join("keys");
     std::fs::write(&path, "python-key\n").expect("a key file");
-    let server = start(|config| config.api_keys = Some(path));
+    let server = start_with_encoder(4096, |config| config.api_keys = Some(path));
     let script = Path::new("tests/openai_python.py");
     let run = Command::new(&python)
         .arg(script)
         .arg(server.url("/v1"))
         .arg(MODEL)
         .arg("python-key")
+        .arg(ENCODER)
         .output();
     let run = run.expect("a Python interpreter");
     let (out, error) = (

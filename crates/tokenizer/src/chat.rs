@@ -6,6 +6,7 @@ use minijinja::syntax::SyntaxConfig;
 use minijinja::value::Serde;
 use minijinja::{Environment, ErrorKind, Value, context};
 use serde::{Deserialize, Serialize};
+use serde_json::Value as Json;
 
 use crate::error::{Error, Result};
 
@@ -94,13 +95,47 @@ impl ChatTemplate {
     /// # Errors
     /// [`Error::Template`] when the template refuses the conversation, such as for a role it does not know.
     pub fn render(&self, messages: &[Message], add_generation_prompt: bool) -> Result<String> {
-        let context = context! {
+        self.fill(context! {
             messages => Serde(messages), add_generation_prompt, bos_token => &self.bos_token, eos_token => &self.eos_token,
+        })
+    }
+
+    /// As [`Self::render`], for messages with fields of their own (`tool_calls`, `tool_call_id`, `name`) and with the
+    /// tools that the assistant may call.
+    ///
+    /// # Errors
+    /// As [`Self::render`].
+    pub fn render_with_tools(
+        &self,
+        messages: &[Json],
+        tools: &[Json],
+        add_generation_prompt: bool,
+    ) -> Result<String> {
+        // Templates ask whether there are tools by `tools is not none`.
+        let tools = if tools.is_empty() {
+            Value::from(())
+        } else {
+            Value::from(Serde(tools))
         };
+        self.fill(context! {
+            messages => Serde(messages), tools, add_generation_prompt,
+            bos_token => &self.bos_token, eos_token => &self.eos_token,
+        })
+    }
+
+    fn fill(&self, context: Value) -> Result<String> {
         self.environment
             .get_template(NAME)
             .and_then(|template| template.render(context))
             .map_err(|error| Error::template("render", &error))
+    }
+
+    /// Whether the template has a place for tools.
+    #[must_use]
+    pub fn takes_tools(&self) -> bool {
+        self.environment
+            .get_template(NAME)
+            .is_ok_and(|template| template.undeclared_variables(false).contains("tools"))
     }
 }
 
@@ -207,6 +242,32 @@ mod tests {
         for (source, expected) in cases {
             assert_eq!(render(source, &hi).unwrap(), expected, "{source}");
         }
+    }
+
+    #[test]
+    fn tools_are_rendered_where_a_template_takes_them() {
+        let source = "{%- if tools %}{% for tool in tools %}{{ tool | tojson }}{% endfor %}{% endif -%}\
+                      {% for m in messages %}{% if m.tool_calls %}{% for c in m.tool_calls %}{{ c.function.name }}\
+                      {{ c.function.arguments | tojson }}{% endfor %}{% else %}{{ m.content }}{% endif %}{% endfor %}";
+        let template = ChatTemplate::new(source, "", "").unwrap();
+        assert!(template.takes_tools());
+        assert!(!ChatTemplate::new(CHATML, "", "").unwrap().takes_tools());
+        let call = serde_json::json!({"function": {"name": "f", "arguments": {"x": 1}}});
+        let messages = [
+            serde_json::json!({"role": "user", "content": "Hi"}),
+            serde_json::json!({"role": "assistant", "content": null, "tool_calls": [call]}),
+        ];
+        let tools = [serde_json::json!({"type": "function"})];
+        assert_eq!(
+            template.render_with_tools(&messages, &tools, true).unwrap(),
+            "{\"type\": \"function\"}Hif{\"x\": 1}"
+        );
+        assert_eq!(
+            template
+                .render_with_tools(&messages[..1], &[], true)
+                .unwrap(),
+            "Hi"
+        );
     }
 
     #[test]

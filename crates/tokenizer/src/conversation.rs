@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use serde_json::Value;
+
 use crate::chat::Message;
 use crate::error::{Error, Result};
 use crate::markers::Marker;
@@ -28,6 +30,47 @@ impl Tokenizer {
             .into_iter()
             .map(|(id, _)| id)
             .collect())
+    }
+
+    /// As [`Tokenizer::encode_chat`], for messages with fields of their own (`tool_calls`, `tool_call_id`, `name`) and
+    /// with the tools that the assistant may call. No text within them becomes a marker either.
+    ///
+    /// # Errors
+    /// [`Error::Template`] when the template refuses the conversation.
+    pub fn encode_chat_with_tools(
+        &self,
+        messages: &[Value],
+        tools: &[Value],
+        add_generation_prompt: bool,
+    ) -> Result<Vec<u32>> {
+        let travellers = Travellers::absent(|character| {
+            !messages
+                .iter()
+                .chain(tools)
+                .any(|one| holds(one, character))
+        });
+        let dress = |one: &Value| self.shielded(one, travellers.shield);
+        let messages: Vec<Value> = messages.iter().map(dress).collect();
+        let tools: Vec<Value> = tools.iter().map(dress).collect();
+        let text =
+            self.chat_template()
+                .render_with_tools(&messages, &tools, add_generation_prompt)?;
+        let tokens = self.encode_rendered(&self.undress(&text, travellers))?;
+        Ok(tokens.into_iter().map(|(id, _)| id).collect())
+    }
+
+    /// Every text within a value shielded.
+    fn shielded(&self, value: &Value, shield: char) -> Value {
+        let text = |text: &str| self.markers().shield(text, shield);
+        match value {
+            Value::String(string) => Value::String(text(string)),
+            Value::Array(items) => items.iter().map(|one| self.shielded(one, shield)).collect(),
+            Value::Object(fields) => fields
+                .iter()
+                .map(|(name, one)| (text(name), self.shielded(one, shield)))
+                .collect(),
+            other => other.clone(),
+        }
     }
 
     /// The same ids as [`Tokenizer::encode_chat`] without generation prompt, and for each whether it is the
@@ -172,6 +215,18 @@ impl Tokenizer {
     }
 }
 
+/// Whether a text within a value contains a character.
+fn holds(value: &Value, character: char) -> bool {
+    match value {
+        Value::String(text) => text.contains(character),
+        Value::Array(items) => items.iter().any(|one| holds(one, character)),
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(name, one)| name.contains(character) || holds(one, character)),
+        _ => false,
+    }
+}
+
 /// A rendered conversation after the travellers are out.
 #[derive(Default)]
 struct Rendered {
@@ -192,11 +247,16 @@ struct Travellers {
 
 impl Travellers {
     fn absent_from(messages: &[Message]) -> Self {
-        let absent = |character: &char| {
+        Self::absent(|character| {
             !messages
                 .iter()
-                .any(|one| one.content.contains(*character) || one.role.contains(*character))
-        };
+                .any(|one| one.content.contains(character) || one.role.contains(character))
+        })
+    }
+
+    /// Three characters of which `absent` holds.
+    fn absent(absent: impl Fn(char) -> bool) -> Self {
+        let absent = |character: &char| absent(*character);
         let mut free = ('\u{F0000}'..'\u{FFFFE}')
             .chain('\u{100000}'..'\u{10FFFE}')
             .filter(absent);

@@ -105,7 +105,8 @@ pub(crate) fn answer(
         hub::resolve(&store, name)?;
     }
     models.load_all(&store, names, adapters, &context.device)?;
-    let served: Vec<String> = models.list().into_iter().map(|model| model.name).collect();
+    let mut served: Vec<String> = models.list().into_iter().map(|model| model.name).collect();
+    served.extend(models.encoders().into_iter().map(|encoder| encoder.name));
     let (json, quiet) = (context.json, context.quiet);
     let mut at = None;
     serve::serve(config, models, |address| {

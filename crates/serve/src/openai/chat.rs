@@ -5,14 +5,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::Json;
 use axum::extract::State as Shared;
 use axum::response::{IntoResponse, Response};
-use serde_json::{Map, Value, json};
-use tokenizer::Message;
+use serde_json::{Value, json};
 
+use super::conversation::Conversation;
 use super::generation::{self, Event, Events, Record, Token, Usage};
 use super::logprobs::chat_entry;
 use super::sampling::Options;
 use super::stream::{Gone, Writer};
-use super::{ApiError, Body, Fields};
+use super::tools::{Piece, Reader, Tools};
+use super::turn::{Turn, finish_reason};
+use super::{ApiError, Body, Fields, document, writer_of};
 use crate::feedback::Prompt;
 use crate::identifier;
 use crate::loaded::Model;
@@ -20,46 +22,47 @@ use crate::server::State;
 
 type Result<T> = std::result::Result<T, ApiError>;
 
-const ROLES: [&str; 6] = [
-    "system",
-    "developer",
-    "user",
-    "assistant",
-    "tool",
-    "function",
-];
 const MOST_TOP_LOGPROBS: usize = 20;
 
 /// Answers a conversation, whole or as a stream of events.
+#[utoipa::path(
+    post,
+    path = "/v1/chat/completions",
+    operation_id = "create_chat_completion",
+    request_body = document::ChatRequest,
+    responses(
+        (status = 200, description = "The answer; events with `stream`", body = Object),
+        (status = 400, description = "What is wrong with the request", body = document::ErrorBody),
+        (status = 404, description = "Nothing of that name", body = document::ErrorBody),
+        (status = 413, description = "The body is too large", body = document::ErrorBody),
+        (status = 429, description = "Too many requests wait", body = document::ErrorBody),
+    ),
+)]
 pub(crate) async fn create(Shared(state): Shared<State>, Body(body): Body) -> Result<Response> {
     let fields = Fields::parse(&body)?;
     let name = fields.required_string("model")?;
-    let messages = messages(&fields)?;
-    let model = state
-        .models
-        .get(name)
-        .ok_or_else(|| ApiError::model_not_found(name))?;
-    refuse_unsupported(&fields)?;
-    let options = Options::read(&fields, &["max_completion_tokens", "max_tokens"], 1)?;
+    let messages = fields
+        .get("messages")
+        .ok_or_else(|| ApiError::missing("messages"))?;
+    let conversation = Conversation::read(messages, "messages")?;
+    let model = writer_of(&state, name)?;
+    let options = Options::read(
+        &fields,
+        &model.engine,
+        &["max_completion_tokens", "max_tokens"],
+        1,
+    )?;
     let logprobs = logprobs(&fields)?;
-    let prompt = model
-        .engine
-        .tokenizer()
-        .encode_chat(&messages, true)
-        .map_err(|error| {
-            ApiError::field(
-                "messages",
-                "invalid_value",
-                format!("The model's chat template refused the messages: {error}."),
-            )
-        })?;
-    let max_tokens = options.room(&model.engine, "messages", prompt.len(), None)?;
+    let tools = Tools::read(&fields)?;
+    let form = options.form.as_ref();
+    let turn = Turn::prepare(&model.engine, &conversation, tools, form, "messages")?;
+    let max_tokens = options.room(&model.engine, "messages", turn.prompt.len(), None)?;
 
     let head = Head::new(&model, logprobs.is_some());
     let record = state.feedback.clone().map(|store| Record {
         store,
         prompts: if state.store_prompts && options.store {
-            vec![Prompt::Messages(messages)]
+            vec![Prompt::Messages(conversation.spoken())]
         } else {
             Vec::new()
         },
@@ -71,18 +74,26 @@ pub(crate) async fn create(Shared(state): Shared<State>, Body(body): Body) -> Re
     });
     let events = generation::start(
         &model.engine,
-        options.requests(&prompt, max_tokens, logprobs),
+        options.requests(
+            &turn.prompt,
+            max_tokens,
+            logprobs,
+            None,
+            turn.grammar.as_ref(),
+        ),
+        turn.param.as_deref(),
         record,
-    );
+    )
+    .await?;
     if options.stream {
         let (writer, response) = Writer::new();
         tokio::spawn(async move {
             // The client going away ends the task, and with it the generation.
-            let _ = stream(&head, events, &writer, &options).await;
+            let _ = stream(&head, events, &writer, &options, &turn).await;
         });
         return Ok(response);
     }
-    whole(&head, events, options.choices).await
+    whole(&head, events, options.choices, &turn).await
 }
 
 /// What all objects of one answer have in common.
@@ -136,18 +147,19 @@ pub(crate) fn fingerprint(model: &Model) -> String {
     format!("fp_{}", &hash.as_str()[..10])
 }
 
-async fn whole(head: &Head, events: Events, choices: usize) -> Result<Response> {
+async fn whole(head: &Head, events: Events, choices: usize, turn: &Turn) -> Result<Response> {
     let wholes = generation::collect(events, choices).await?;
     let mut usage = Usage::default();
     let mut objects = Vec::with_capacity(choices);
     for (index, choice) in wholes.iter().enumerate() {
         usage.prompt = choice.prompt_tokens;
         usage.completion += choice.completion_tokens;
+        let spoken = turn.spoken(choice, head.model.engine.tokenizer());
         objects.push(json!({
             "index": index,
-            "message": {"role": "assistant", "content": choice.text, "refusal": null},
+            "message": spoken.message(),
             "logprobs": head.logprobs(&choice.tokens),
-            "finish_reason": choice.finish_reason,
+            "finish_reason": finish_reason(choice.finish_reason, spoken.calls.len()),
         }));
     }
     let mut object = head.object("chat.completion", objects);
@@ -160,6 +172,7 @@ async fn stream(
     mut events: Events,
     writer: &Writer,
     options: &Options,
+    turn: &Turn,
 ) -> std::result::Result<(), Gone> {
     let chunk = |index: usize, delta: Value, logprobs: Value, finish_reason: Value| {
         let choice = json!({"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason});
@@ -176,6 +189,7 @@ async fn stream(
             .await?;
     }
     let mut usage = Usage::default();
+    let mut readers: Vec<Reader> = (0..options.choices).map(|_| turn.reader()).collect();
     loop {
         let event = tokio::select! {
             event = events.recv() => event,
@@ -183,15 +197,27 @@ async fn stream(
         };
         match event {
             None => break,
-            // A token whose text is held back (half a character, perhaps the start of a stop string) has nothing to
-            // show yet, unless its log-probability was asked for.
-            Some((_, Event::Token(token))) if token.text.is_empty() && !head.with_logprobs => {}
+            Some((_, Event::Prompt(_))) => {}
+            // A token whose text is held back (half a character, perhaps the start of a stop string or of a call) has
+            // nothing to show yet, unless its log-probability was asked for.
             Some((index, Event::Token(token))) => {
-                let delta = json!({"content": token.text});
-                let logprobs = head.logprobs(std::slice::from_ref(&token));
-                writer
-                    .send(&chunk(index, delta, logprobs, Value::Null))
-                    .await?;
+                let tokenizer = head.model.engine.tokenizer();
+                let pieces = readers[index].token(tokenizer, token.id, &token.text);
+                let mut deltas: Vec<Value> =
+                    pieces.into_iter().map(|piece| delta(piece, turn)).collect();
+                if deltas.is_empty() && head.with_logprobs {
+                    deltas.push(json!({"content": ""}));
+                }
+                for (place, delta) in deltas.into_iter().enumerate() {
+                    let logprobs = if place == 0 {
+                        head.logprobs(std::slice::from_ref(&token))
+                    } else {
+                        Value::Null
+                    };
+                    writer
+                        .send(&chunk(index, delta, logprobs, Value::Null))
+                        .await?;
+                }
             }
             Some((
                 index,
@@ -202,18 +228,17 @@ async fn stream(
                     completion_tokens,
                 },
             )) => {
-                if !rest.is_empty() {
+                let mut pieces = readers[index].push(&rest);
+                pieces.extend(readers[index].finish());
+                for piece in pieces {
+                    let delta = delta(piece, turn);
                     writer
-                        .send(&chunk(
-                            index,
-                            json!({"content": rest}),
-                            Value::Null,
-                            Value::Null,
-                        ))
+                        .send(&chunk(index, delta, Value::Null, Value::Null))
                         .await?;
                 }
                 usage.prompt = prompt_tokens;
                 usage.completion += completion_tokens;
+                let reason = finish_reason(reason, readers[index].calls());
                 writer
                     .send(&chunk(index, json!({}), Value::Null, json!(reason)))
                     .await?;
@@ -229,81 +254,20 @@ async fn stream(
     writer.done().await
 }
 
-fn messages(fields: &Fields) -> Result<Vec<Message>> {
-    let value = fields
-        .get("messages")
-        .ok_or_else(|| ApiError::missing("messages"))?;
-    let rows = value
-        .as_array()
-        .ok_or_else(|| ApiError::wrong_type("messages", "an array of objects", value))?;
-    if rows.is_empty() {
-        let message = "Invalid 'messages': empty array. Expected an array with minimum length 1, but got an empty \
-                       array instead.";
-        return Err(ApiError::field("messages", "empty_array", message));
+/// A part of an answer as a chunk carries it.
+fn delta(piece: Piece, turn: &Turn) -> Value {
+    match piece {
+        Piece::Text(text) => json!({"content": text}),
+        Piece::Call { index, name } => json!({"tool_calls": [{
+            "index": index,
+            "id": turn.call_id(),
+            "type": "function",
+            "function": {"name": name, "arguments": ""},
+        }]}),
+        Piece::Arguments { index, fragment } => {
+            json!({"tool_calls": [{"index": index, "function": {"arguments": fragment}}]})
+        }
     }
-    rows.iter()
-        .enumerate()
-        .map(|(index, row)| message(&format!("messages[{index}]"), row))
-        .collect()
-}
-
-fn message(at: &str, row: &Value) -> Result<Message> {
-    let row = row
-        .as_object()
-        .ok_or_else(|| ApiError::wrong_type(at, "an object", row))?;
-    let role_at = format!("{at}.role");
-    let role = match row.get("role") {
-        None | Some(Value::Null) => return Err(ApiError::missing(&role_at)),
-        Some(Value::String(role)) => role.as_str(),
-        Some(other) => return Err(ApiError::wrong_type(&role_at, "a string", other)),
-    };
-    if !ROLES.contains(&role) {
-        let supported = ROLES.map(|role| format!("'{role}'")).join(", ");
-        let message = format!("Invalid value: '{role}'. Supported values are: {supported}.");
-        return Err(ApiError::field(&role_at, "invalid_value", message));
-    }
-    let role = if role == "developer" { "system" } else { role };
-    Ok(Message {
-        role: role.to_owned(),
-        content: content(&format!("{at}.content"), row, role)?,
-    })
-}
-
-/// A message's text: a string, or a list of text parts, which are put together as they are.
-fn content(at: &str, row: &Map<String, Value>, role: &str) -> Result<String> {
-    match row.get("content") {
-        // An assistant's message may hold a refusal or tool calls instead.
-        None | Some(Value::Null) if role == "assistant" => Ok(String::new()),
-        None | Some(Value::Null) => Err(ApiError::missing(at)),
-        Some(Value::String(text)) => Ok(text.clone()),
-        Some(Value::Array(parts)) => parts
-            .iter()
-            .enumerate()
-            .map(|(index, part)| text_part(&format!("{at}[{index}]"), part))
-            .collect(),
-        Some(other) => Err(ApiError::wrong_type(
-            at,
-            "a string or an array of text parts",
-            other,
-        )),
-    }
-}
-
-fn text_part<'part>(at: &str, part: &'part Value) -> Result<&'part str> {
-    let kind = part.get("type").and_then(Value::as_str).unwrap_or_default();
-    if !matches!(kind, "text" | "refusal") {
-        let message = format!(
-            "Invalid value: '{kind}'. This model reads text only; supported values are: 'text'."
-        );
-        return Err(ApiError::field(
-            &format!("{at}.type"),
-            "invalid_value",
-            message,
-        ));
-    }
-    part.get(kind)
-        .and_then(Value::as_str)
-        .ok_or_else(|| ApiError::missing(&format!("{at}.{kind}")))
 }
 
 fn logprobs(fields: &Fields) -> Result<Option<usize>> {
@@ -314,29 +278,4 @@ fn logprobs(fields: &Fields) -> Result<Option<usize>> {
         return Err(ApiError::field("top_logprobs", "invalid_value", message));
     }
     Ok(wanted.then(|| top.unwrap_or(0)))
-}
-
-fn refuse_unsupported(fields: &Fields) -> Result<()> {
-    let format = fields
-        .get("response_format")
-        .and_then(|format| format.get("type"))
-        .and_then(Value::as_str);
-    if fields.get("response_format").is_some() && format != Some("text") {
-        let what =
-            "'response_format' other than {\"type\": \"text\"} is not supported by this server";
-        return Err(ApiError::unsupported("response_format", what));
-    }
-    let forbidden = fields.get("tool_choice").and_then(Value::as_str) == Some("none");
-    for name in ["tools", "functions"] {
-        let given = fields
-            .get(name)
-            .is_some_and(|tools| tools.as_array().is_none_or(|tools| !tools.is_empty()));
-        if given && !forbidden {
-            return Err(ApiError::unsupported(
-                name,
-                &format!("'{name}' is not supported with this model"),
-            ));
-        }
-    }
-    Ok(())
 }

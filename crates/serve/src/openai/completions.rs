@@ -5,16 +5,18 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use axum::Json;
 use axum::extract::State as Shared;
 use axum::response::{IntoResponse, Response};
-use infer::Engine;
+use infer::TokenLogprob;
 use serde_json::{Value, json};
 use tokenizer::Tokenizer;
 
 use super::chat::fingerprint;
-use super::generation::{self, Event, Events, Record, Token, Usage};
+use super::generation::{self, Event, Events, Record, Token, Usage, Whole};
 use super::logprobs::{Row, columns};
+use super::prompts::{self, PromptIds};
 use super::sampling::{MOST_CHOICES, Options};
 use super::stream::{Gone, Writer};
-use super::{ApiError, Body, Fields};
+use super::structured;
+use super::{ApiError, Body, Fields, document, writer_of};
 use crate::feedback::Prompt;
 use crate::identifier;
 use crate::loaded::Model;
@@ -26,24 +28,50 @@ const DEFAULT_MAX_TOKENS: usize = 16;
 const MOST_LOGPROBS: usize = 5;
 
 /// Continues each prompt, whole or as a stream of events.
+#[utoipa::path(
+    post,
+    path = "/v1/completions",
+    operation_id = "create_completion",
+    request_body = document::CompletionRequest,
+    responses(
+        (status = 200, description = "The continuations; events with `stream`", body = Object),
+        (status = 400, description = "What is wrong with the request", body = document::ErrorBody),
+        (status = 404, description = "Nothing of that name", body = document::ErrorBody),
+        (status = 413, description = "The body is too large", body = document::ErrorBody),
+        (status = 429, description = "Too many requests wait", body = document::ErrorBody),
+    ),
+)]
 pub(crate) async fn create(Shared(state): Shared<State>, Body(body): Body) -> Result<Response> {
     let fields = Fields::parse(&body)?;
     let name = fields.required_string("model")?;
-    let model = state
-        .models
-        .get(name)
-        .ok_or_else(|| ApiError::model_not_found(name))?;
-    let options = Options::read(&fields, &["max_tokens"], 0)?;
+    let model = writer_of(&state, name)?;
+    let mut options = Options::read(&fields, &model.engine, &["max_tokens"], 0)?;
     let logprobs = fields.count("logprobs", 0, MOST_LOGPROBS)?;
     let echo = fields.boolean("echo")?;
-    refuse_unsupported(&fields, options.choices)?;
-    let prompts = prompts(&fields, model.engine.tokenizer())?;
-    if prompts.len() * options.choices > MOST_CHOICES {
-        let message =
-            format!("Invalid 'prompt': prompts times 'n' must be at most {MOST_CHOICES}.");
+    let candidates = candidates(&fields, &options)?;
+    let mut prompts = prompts::prompts(&fields, model.engine.tokenizer())?;
+    if prompts.len() * candidates > MOST_CHOICES {
+        let message = format!(
+            "Invalid 'prompt': prompts times 'n' (or 'best_of') must be at most {MOST_CHOICES}."
+        );
         return Err(ApiError::field("prompt", "array_above_max_length", message));
     }
+    let wanted = options.choices;
+    options.choices = candidates;
+    if let Some(suffix) = fields.string("suffix")?.filter(|suffix| !suffix.is_empty()) {
+        if echo {
+            return Err(structured::contradiction("echo", "suffix"));
+        }
+        prompts::before_suffix(model.engine.tokenizer(), &mut prompts, suffix)?;
+    }
+    if echo && logprobs.is_some() && options.max_tokens == Some(1) {
+        // Whoever scores a prompt so takes the last row to be the answer's (lm-evaluation-harness does), even where
+        // the model would have ended the text.
+        options.run_on();
+    }
 
+    // The best candidates are told by their log-probabilities.
+    let asked = logprobs.or((candidates > wanted).then_some(0));
     let mut requests = Vec::new();
     let mut most = 0;
     for prompt in &prompts {
@@ -54,7 +82,13 @@ pub(crate) async fn create(Shared(state): Shared<State>, Body(body): Body) -> Re
             Some(DEFAULT_MAX_TOKENS),
         )?;
         most = most.max(max_tokens);
-        requests.extend(options.requests(&prompt.ids, max_tokens, logprobs));
+        requests.extend(options.requests(
+            &prompt.ids,
+            max_tokens,
+            asked,
+            echo.then_some(logprobs).flatten(),
+            options.form.as_ref().map(|form| &form.grammar),
+        ));
     }
     let head = Head {
         created_unix: SystemTime::now()
@@ -62,22 +96,20 @@ pub(crate) async fn create(Shared(state): Shared<State>, Body(body): Body) -> Re
             .map_or(0, |since| since.as_secs()),
         id: identifier::random("cmpl-"),
         prompt_tokens: prompts.iter().map(|prompt| prompt.ids.len()).sum(),
-        echoes: if echo {
-            echoes(&model, &prompts, logprobs.is_some()).await?
-        } else {
-            Vec::new()
-        },
-        choices_per_prompt: options.choices,
+        echoes: echo,
+        prompts,
+        candidates,
+        choices: wanted,
         with_logprobs: logprobs.is_some(),
         model,
     };
-    let record = state.feedback.clone().map(|store| Record {
+    // Of candidates that are not told, an id and a number would name the wrong one.
+    let store = state.feedback.clone().filter(|_| candidates == wanted);
+    let record = store.map(|store| Record {
         store,
         prompts: if state.store_prompts && options.store {
-            prompts
-                .into_iter()
-                .map(|prompt| Prompt::Text(prompt.text))
-                .collect()
+            let texts = head.prompts.iter().map(|prompt| prompt.text.clone());
+            texts.map(Prompt::Text).collect()
         } else {
             Vec::new()
         },
@@ -88,7 +120,8 @@ pub(crate) async fn create(Shared(state): Shared<State>, Body(body): Body) -> Re
         sampling: options.describe(most),
     });
     let choices = requests.len();
-    let events = generation::start(&head.model.engine, requests, record);
+    let form = options.form.as_ref().map(|form| form.param.as_str());
+    let events = generation::start(&head.model.engine, requests, form, record).await?;
     if options.stream {
         let (writer, response) = Writer::new();
         tokio::spawn(async move {
@@ -100,24 +133,18 @@ pub(crate) async fn create(Shared(state): Shared<State>, Body(body): Body) -> Re
     whole(&head, events, choices).await
 }
 
-struct PromptIds {
-    ids: Vec<u32>,
-    text: String,
-}
-
-/// A prompt as it is given back before its continuation.
-struct Echo {
-    text: String,
-    rows: Vec<Row>,
-}
-
 struct Head {
     model: Model,
     id: String,
     created_unix: u64,
     prompt_tokens: usize,
-    echoes: Vec<Echo>,
-    choices_per_prompt: usize,
+    prompts: Vec<PromptIds>,
+    /// Whether each prompt comes back before its continuation.
+    echoes: bool,
+    /// How many answers are made to each prompt.
+    candidates: usize,
+    /// How many of them are told.
+    choices: usize,
     with_logprobs: bool,
 }
 
@@ -133,8 +160,15 @@ impl Head {
         })
     }
 
-    fn echo(&self, choice: usize) -> Option<&Echo> {
-        self.echoes.get(choice / self.choices_per_prompt)
+    /// What is given back of the prompt of a candidate before its continuation: the text, and a row for each token.
+    fn echo(&self, candidate: usize, told: &[TokenLogprob]) -> Result<(String, Vec<Row>)> {
+        match self.prompts.get(candidate / self.candidates) {
+            Some(prompt) if self.echoes => {
+                let tokenizer = self.model.engine.tokenizer();
+                Ok((prompt.text.clone(), prompt_rows(tokenizer, prompt, told)?))
+            }
+            _ => Ok((String::new(), Vec::new())),
+        }
     }
 
     fn logprobs(&self, rows: &[Row]) -> Value {
@@ -161,25 +195,29 @@ fn rows_of(tokens: &[Token], mut offset: usize) -> Vec<Row> {
     tokens.iter().map(row).collect()
 }
 
-async fn whole(head: &Head, events: Events, choices: usize) -> Result<Response> {
-    let wholes = generation::collect(events, choices).await?;
-    let mut completion = 0;
-    let mut objects = Vec::with_capacity(choices);
-    for (index, choice) in wholes.iter().enumerate() {
-        completion += choice.completion_tokens;
-        let (mut text, mut rows) = (String::new(), Vec::new());
-        if let Some(echo) = head.echo(index) {
-            text.push_str(&echo.text);
-            rows.extend(echo.rows.iter().cloned());
+async fn whole(head: &Head, events: Events, candidates: usize) -> Result<Response> {
+    let wholes = generation::collect(events, candidates).await?;
+    let completion = wholes.iter().map(|whole| whole.completion_tokens).sum();
+    let mut objects = Vec::with_capacity(candidates);
+    for (number, group) in wholes.chunks(head.candidates).enumerate() {
+        let mut best: Vec<usize> = (0..group.len()).collect();
+        if head.choices < head.candidates {
+            best.sort_by(|&a, &b| likelihood(&group[b]).total_cmp(&likelihood(&group[a])));
+            best.truncate(head.choices);
         }
-        rows.extend(rows_of(&choice.tokens, text.chars().count()));
-        text.push_str(&choice.text);
-        objects.push(json!({
-            "index": index,
-            "text": text,
-            "logprobs": head.logprobs(&rows),
-            "finish_reason": choice.finish_reason,
-        }));
+        for place in best {
+            let whole = &group[place];
+            let (mut text, mut rows) =
+                head.echo(number * head.candidates + place, &whole.prompt)?;
+            rows.extend(rows_of(&whole.tokens, text.chars().count()));
+            text.push_str(&whole.text);
+            objects.push(json!({
+                "index": objects.len(),
+                "text": text,
+                "logprobs": head.logprobs(&rows),
+                "finish_reason": whole.finish_reason,
+            }));
+        }
     }
     let mut object = head.object(objects);
     object["usage"] = Usage {
@@ -188,6 +226,12 @@ async fn whole(head: &Head, events: Events, choices: usize) -> Result<Response> 
     }
     .json();
     Ok(Json(object).into_response())
+}
+
+/// The mean log-probability of an answer's tokens.
+fn likelihood(whole: &Whole) -> f32 {
+    let sum: f32 = whole.tokens.iter().map(|token| token.logprob).sum();
+    sum / whole.tokens.len().max(1) as f32
 }
 
 async fn stream(
@@ -206,16 +250,15 @@ async fn stream(
         object
     };
     let mut offsets = vec![0; choices];
-    for (index, offset) in offsets.iter_mut().enumerate() {
-        if let Some(echo) = head.echo(index) {
-            *offset = echo.text.chars().count();
+    if head.echoes && !head.with_logprobs {
+        for (index, offset) in offsets.iter_mut().enumerate() {
+            let text = head
+                .prompts
+                .get(index / head.candidates)
+                .map_or("", |prompt| &prompt.text);
+            *offset = text.chars().count();
             writer
-                .send(&chunk(
-                    index,
-                    &echo.text,
-                    head.logprobs(&echo.rows),
-                    Value::Null,
-                ))
+                .send(&chunk(index, text, Value::Null, Value::Null))
                 .await?;
         }
     }
@@ -227,6 +270,15 @@ async fn stream(
         };
         match event {
             None => break,
+            Some((index, Event::Prompt(told))) => match head.echo(index, &told) {
+                Ok((text, rows)) => {
+                    offsets[index] = text.chars().count();
+                    writer
+                        .send(&chunk(index, &text, head.logprobs(&rows), Value::Null))
+                        .await?;
+                }
+                Err(error) => return writer.send(&error.body()).await,
+            },
             Some((_, Event::Token(token))) if token.text.is_empty() && !head.with_logprobs => {}
             Some((index, Event::Token(token))) => {
                 let logprobs =
@@ -265,160 +317,51 @@ async fn stream(
     writer.done().await
 }
 
-/// The prompts as they are echoed; with log-probabilities, each token's given those before it.
-async fn echoes(model: &Model, prompts: &[PromptIds], with_logprobs: bool) -> Result<Vec<Echo>> {
-    let mut scores = vec![Vec::new(); prompts.len()];
-    if with_logprobs {
-        let pairs: Vec<_> = prompts
-            .iter()
-            .map(|prompt| (prompt.ids[..1].to_vec(), prompt.ids[1..].to_vec()))
-            .collect();
-        let engine: Engine = model.engine.clone();
-        let scored = tokio::task::spawn_blocking(move || engine.score(&pairs)).await;
-        scores = scored.map_err(failed)?.map_err(failed)?;
-    }
-    prompts
-        .iter()
-        .zip(scores)
-        .map(|(prompt, scores)| echo(model.engine.tokenizer(), prompt, &scores))
-        .collect()
-}
-
-fn failed(error: impl std::fmt::Display) -> ApiError {
-    tracing::error!(%error, "scoring a prompt failed");
-    ApiError::internal()
-}
-
-fn echo(tokenizer: &Tokenizer, prompt: &PromptIds, scores: &[f32]) -> Result<Echo> {
+/// A row for each token of a prompt. Nothing comes before the first, so nothing is told of it.
+fn prompt_rows(
+    tokenizer: &Tokenizer,
+    prompt: &PromptIds,
+    told: &[TokenLogprob],
+) -> Result<Vec<Row>> {
     let mut rows = Vec::with_capacity(prompt.ids.len());
     let (mut decoder, mut offset) = (tokenizer.decode_stream(), 0);
     for (position, &id) in prompt.ids.iter().enumerate() {
-        let logprob = position
-            .checked_sub(1)
-            .and_then(|before| scores.get(before))
-            .copied();
+        let told = position.checked_sub(1).and_then(|before| told.get(before));
         rows.push(Row {
             id,
-            logprob,
-            top: None,
+            logprob: told.map(|told| told.logprob),
+            top: told.map(|told| told.top.clone()),
             offset,
         });
-        offset += decoder
-            .push(id)
-            .map_err(failed)?
-            .map_or(0, |text| text.chars().count());
+        let piece = decoder.push(id).map_err(|error| {
+            tracing::error!(%error, "a prompt's token could not be decoded");
+            ApiError::internal()
+        })?;
+        offset += piece.map_or(0, |text| text.chars().count());
     }
-    Ok(Echo {
-        text: prompt.text.clone(),
-        rows,
-    })
+    Ok(rows)
 }
 
-/// `prompt`: a text, texts, token ids, or lists of token ids.
-fn prompts(fields: &Fields, tokenizer: &Tokenizer) -> Result<Vec<PromptIds>> {
-    let value = fields
-        .get("prompt")
-        .ok_or_else(|| ApiError::missing("prompt"))?;
-    let prompts: Vec<PromptIds> = match value {
-        Value::String(text) => vec![text_prompt(tokenizer, text)?],
-        Value::Array(items) if items.first().is_some_and(Value::is_number) => {
-            vec![id_prompt(tokenizer, value)?]
-        }
-        Value::Array(items) if !items.is_empty() => items
-            .iter()
-            .map(|item| match item {
-                Value::String(text) => text_prompt(tokenizer, text),
-                other => id_prompt(tokenizer, other),
-            })
-            .collect::<Result<_>>()?,
-        Value::Array(_) => {
-            return Err(ApiError::field(
-                "prompt",
-                "empty_array",
-                "Invalid 'prompt': empty array.",
-            ));
-        }
-        other => {
-            return Err(ApiError::wrong_type(
-                "prompt",
-                "a string, or an array of strings or token ids",
-                other,
-            ));
-        }
+/// How many answers are made to each prompt: `best_of`, of which the likeliest `n` are told.
+fn candidates(fields: &Fields, options: &Options) -> Result<usize> {
+    let Some(best_of) = fields.count("best_of", 1, MOST_CHOICES)? else {
+        return Ok(options.choices);
     };
-    if prompts.iter().any(|prompt| prompt.ids.is_empty()) {
-        let message = "Invalid 'prompt': a prompt must hold at least one token.";
-        return Err(ApiError::field("prompt", "invalid_value", message));
+    if best_of < options.choices {
+        let message = format!(
+            "Invalid 'best_of': expected at least 'n' ({}), but got {best_of} instead.",
+            options.choices
+        );
+        return Err(ApiError::field("best_of", "invalid_value", message));
     }
-    Ok(prompts)
-}
-
-fn text_prompt(tokenizer: &Tokenizer, text: &str) -> Result<PromptIds> {
-    let refused = |error| {
-        ApiError::field(
-            "prompt",
-            "invalid_value",
-            format!("Invalid 'prompt': {error}."),
-        )
-    };
-    let mut ids = tokenizer.encode(text).map_err(refused)?;
-    if ids.is_empty() {
-        // Nothing to continue means the beginning of a new document.
-        ids.push(tokenizer.end_of_text());
-    }
-    Ok(PromptIds {
-        ids,
-        text: text.to_owned(),
-    })
-}
-
-fn id_prompt(tokenizer: &Tokenizer, value: &Value) -> Result<PromptIds> {
-    let refuse = |message: String| {
-        ApiError::field(
-            "prompt",
-            "invalid_value",
-            format!("Invalid 'prompt': {message}."),
-        )
-    };
-    let items = value
-        .as_array()
-        .ok_or_else(|| ApiError::wrong_type("prompt", "an array of token ids", value))?;
-    let vocabulary = tokenizer.vocab_size();
-    let id = |item: &Value| {
-        let id = item.as_u64().and_then(|id| u32::try_from(id).ok());
-        let known = id.filter(|&id| usize::try_from(id).is_ok_and(|id| id < vocabulary));
-        known.ok_or_else(|| {
-            refuse(format!(
-                "{item} is not a token id of this model (0 to {})",
-                vocabulary - 1
-            ))
-        })
-    };
-    let ids: Vec<u32> = items.iter().map(id).collect::<Result<_>>()?;
-    let text = tokenizer
-        .decode(&ids)
-        .map_err(|error| refuse(error.to_string()))?;
-    Ok(PromptIds { ids, text })
-}
-
-fn refuse_unsupported(fields: &Fields, choices: usize) -> Result<()> {
-    if fields
-        .string("suffix")?
-        .is_some_and(|suffix| !suffix.is_empty())
-    {
-        return Err(ApiError::unsupported(
-            "suffix",
-            "'suffix' is not supported with this model",
-        ));
-    }
-    if fields
-        .count("best_of", 1, MOST_CHOICES)?
-        .is_some_and(|best_of| best_of != choices)
-    {
-        return Err(ApiError::unsupported(
+    if best_of > options.choices && options.stream {
+        let message = "Invalid 'best_of': the best answer is known at the end only, so 'best_of' above 'n' cannot be \
+                       used with 'stream'.";
+        return Err(ApiError::field(
             "best_of",
-            "'best_of' other than 'n' is not supported by this server",
+            "invalid_parameter_combination",
+            message,
         ));
     }
-    Ok(())
+    Ok(best_of)
 }

@@ -20,6 +20,11 @@ impl Fields {
         }
     }
 
+    /// Sets a field, as if the request had.
+    pub(crate) fn set(&mut self, name: &str, value: Value) {
+        self.0.insert(name.to_owned(), value);
+    }
+
     /// The value of `name`, unless absent or null.
     pub(crate) fn get(&self, name: &str) -> Option<&Value> {
         self.0.get(name).filter(|value| !value.is_null())

@@ -7,7 +7,7 @@
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
 use std::time::Duration;
 
-use infer::{Delta, Engine, FinishReason, Request};
+use infer::{Delta, Engine, FinishReason, Request, TokenLogprob};
 use serde_json::Value;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
@@ -31,6 +31,8 @@ pub(crate) struct Token {
 
 /// What happens to a choice.
 pub(crate) enum Event {
+    /// What the model says of the prompt's tokens from the second on; comes first, where it was asked for.
+    Prompt(Vec<TokenLogprob>),
     Token(Token),
     /// The end, with text that was held back until it was known not to begin a stop string.
     Finished {
@@ -58,22 +60,60 @@ pub(crate) struct Record {
 /// The events of all choices of one request. Dropping it cancels them.
 pub(crate) type Events = UnboundedReceiver<(usize, Event)>;
 
-/// Submits `requests`, one a choice, and returns their events.
-pub(crate) fn start(engine: &Engine, requests: Vec<Request>, record: Option<Record>) -> Events {
+/// Submits `requests`, one a choice, and returns their events; `form` is the field that asked for their grammar.
+///
+/// # Errors
+/// When the engine refuses one of them at once, so that the refusal has a status of its own even where the answer
+/// would be a stream.
+pub(crate) async fn start(
+    engine: &Engine,
+    requests: Vec<Request>,
+    form: Option<&str>,
+    record: Option<Record>,
+) -> Result<Events, ApiError> {
     let (raw, deltas) = unbounded_channel();
-    let mut transcripts = Vec::with_capacity(requests.len());
-    for (choice, request) in requests.into_iter().enumerate() {
-        transcripts.push(Transcript {
+    let transcripts = requests
+        .iter()
+        .map(|request| Transcript {
             prompt_tokens: request.prompt.len(),
             ..Transcript::default()
-        });
-        let from_engine = engine.submit(request);
+        })
+        .collect();
+    let engine = engine.clone();
+    // A grammar is compiled as it is handed in, which would hold up other requests on this thread.
+    let submitted = tokio::task::spawn_blocking(move || {
+        let answers = requests.into_iter().map(|request| engine.submit(request));
+        answers
+            .map(|answer| (answer.try_recv().ok(), answer))
+            .collect::<Vec<_>>()
+    });
+    let submitted = submitted.await.map_err(|error| {
+        tracing::error!(%error, "handing a request to the engine panicked");
+        ApiError::internal()
+    })?;
+    for (first, _) in &submitted {
+        if let Some(Delta::Error(error)) = first {
+            return Err(match (error, form) {
+                (infer::Error::Grammar { .. }, Some(param)) => ApiError::field(
+                    param,
+                    "invalid_value",
+                    format!("Invalid '{param}': {error}."),
+                ),
+                _ => refusal(error),
+            });
+        }
+    }
+    for (choice, (first, from_engine)) in submitted.into_iter().enumerate() {
         let raw = raw.clone();
+        if let Some(first) = first {
+            // The receiver is alive: it is ours until `narrate` has it.
+            drop(raw.send((choice, first)));
+        }
         tokio::task::spawn_blocking(move || forward(choice, &from_engine, &raw));
     }
     let (events, listener) = unbounded_channel();
     tokio::spawn(narrate(deltas, events, transcripts, record));
-    listener
+    Ok(listener)
 }
 
 /// Carries one choice's deltas from the engine's channel to the asynchronous side.
@@ -133,7 +173,7 @@ async fn narrate(
                     top,
                 })
             }
-            Delta::Prompt { .. } => continue,
+            Delta::Prompt { logprobs } => Event::Prompt(logprobs),
             Delta::Done {
                 finish_reason,
                 text,
@@ -228,6 +268,8 @@ async fn keep(
 /// One choice, whole.
 #[derive(Default)]
 pub(crate) struct Whole {
+    /// What the model says of the prompt's tokens from the second on.
+    pub(crate) prompt: Vec<TokenLogprob>,
     pub(crate) text: String,
     pub(crate) tokens: Vec<Token>,
     pub(crate) finish_reason: &'static str,
@@ -240,6 +282,7 @@ pub(crate) async fn collect(mut events: Events, choices: usize) -> Result<Vec<Wh
     let mut wholes: Vec<Whole> = (0..choices).map(|_| Whole::default()).collect();
     while let Some((choice, event)) = events.recv().await {
         match event {
+            Event::Prompt(logprobs) => wholes[choice].prompt = logprobs,
             Event::Token(token) => {
                 wholes[choice].text.push_str(&token.text);
                 wholes[choice].tokens.push(token);

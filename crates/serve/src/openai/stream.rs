@@ -40,6 +40,13 @@ impl Writer {
             .map_err(|_| Gone)
     }
 
+    /// Sends one object under the name that its `type` gives it.
+    pub(crate) async fn send_typed(&self, value: &Value) -> Result<(), Gone> {
+        let name = value["type"].as_str().unwrap_or("message");
+        let event = Event::default().event(name).data(value.to_string());
+        self.0.send(event).await.map_err(|_| Gone)
+    }
+
     /// Ends the stream as clients expect it.
     pub(crate) async fn done(&self) -> Result<(), Gone> {
         self.0

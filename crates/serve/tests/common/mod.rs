@@ -24,6 +24,8 @@ use tokio::sync::oneshot;
 
 pub(crate) const MODEL: &str = "tiny";
 pub(crate) const CONTEXT: usize = 256;
+pub(crate) const ENCODER: &str = "bert";
+pub(crate) const ENCODER_FOLDER: &str = "../../peers/fixtures/encoders/bert";
 
 /// Sentences a vocabulary is learnt from.
 const TEXT: [&str; 4] = [
@@ -77,6 +79,30 @@ pub(crate) fn start(change: impl FnOnce(&mut serve::Config)) -> Running {
 
 /// Starts a server whose model has this context.
 pub(crate) fn start_with(context: usize, change: impl FnOnce(&mut serve::Config)) -> Running {
+    let models = Models::new();
+    models.insert(MODEL, engine("0123456789ab", context));
+    start_serving(models, change)
+}
+
+/// Starts a server with the tiny model and a tiny encoder, BERT as sentence-transformers writes it.
+pub(crate) fn start_with_encoder(
+    context: usize,
+    change: impl FnOnce(&mut serve::Config),
+) -> Running {
+    let models = Models::new();
+    models.insert(MODEL, engine("0123456789ab", context));
+    let home = tempfile::tempdir().expect("a folder");
+    let store = artifact::Store::open(home.path()).expect("a store");
+    let device = tensor::device::parse("cpu").expect("the CPU");
+    let name = models
+        .load(&store, ENCODER_FOLDER, &device)
+        .expect("an encoder");
+    assert_eq!(name, ENCODER);
+    start_serving(models, change)
+}
+
+/// Starts a server with these models.
+pub(crate) fn start_serving(models: Models, change: impl FnOnce(&mut serve::Config)) -> Running {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut config = serve::Config {
         bind: "127.0.0.1:0".parse().expect("an address"),
@@ -84,8 +110,6 @@ pub(crate) fn start_with(context: usize, change: impl FnOnce(&mut serve::Config)
         ..serve::Config::default()
     };
     change(&mut config);
-    let models = Models::new();
-    models.insert(MODEL, engine("0123456789ab", context));
     let (stop, stopped) = oneshot::channel();
     let (bound, address) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
