@@ -73,7 +73,7 @@ pub(crate) async fn create(Shared(state): Shared<State>, Body(body): Body) -> Re
         &model.engine,
         options.requests(&prompt, max_tokens, logprobs),
         record,
-    );
+    )?;
     if options.stream {
         let (writer, response) = Writer::new();
         tokio::spawn(async move {

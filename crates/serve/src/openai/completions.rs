@@ -88,7 +88,7 @@ pub(crate) async fn create(Shared(state): Shared<State>, Body(body): Body) -> Re
         sampling: options.describe(most),
     });
     let choices = requests.len();
-    let events = generation::start(&head.model.engine, requests, record);
+    let events = generation::start(&head.model.engine, requests, record)?;
     if options.stream {
         let (writer, response) = Writer::new();
         tokio::spawn(async move {

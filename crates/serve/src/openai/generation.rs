@@ -4,7 +4,7 @@
 //! cancelled one that was made, are stored before the consumer learns that they are finished: an answer that a client
 //! has can be rated.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use infer::{Delta, Engine, FinishReason, Request};
@@ -13,6 +13,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::ApiError;
 use crate::feedback::{Answer, Prompt, Store};
+use crate::monitor::{self, Metered};
 
 /// How often a forwarder without news looks whether anybody still listens.
 const ATTENTION: Duration = Duration::from_millis(50);
@@ -58,26 +59,34 @@ pub(crate) struct Record {
 /// The events of all choices of one request. Dropping it cancels them.
 pub(crate) type Events = UnboundedReceiver<(usize, Event)>;
 
-/// Submits `requests`, one a choice, and returns their events.
-pub(crate) fn start(engine: &Engine, requests: Vec<Request>, record: Option<Record>) -> Events {
+/// Submits `requests`, one a choice, and returns their events; or says why the engine takes them not.
+pub(crate) fn start(
+    engine: &Engine,
+    requests: Vec<Request>,
+    record: Option<Record>,
+) -> Result<Events, ApiError> {
     let (raw, deltas) = unbounded_channel();
     let mut transcripts = Vec::with_capacity(requests.len());
-    for (choice, request) in requests.into_iter().enumerate() {
+    let mut answers = Vec::with_capacity(requests.len());
+    for request in requests {
         transcripts.push(Transcript {
             prompt_tokens: request.prompt.len(),
             ..Transcript::default()
         });
-        let from_engine = engine.submit(request);
-        let raw = raw.clone();
-        tokio::task::spawn_blocking(move || forward(choice, &from_engine, &raw));
+        answers.push(monitor::submit(engine, request).map_err(|error| refusal(&error))?);
     }
+    for (choice, answer) in answers.into_iter().enumerate() {
+        let raw = raw.clone();
+        tokio::task::spawn_blocking(move || forward(choice, answer, &raw));
+    }
+    drop(raw);
     let (events, listener) = unbounded_channel();
     tokio::spawn(narrate(deltas, events, transcripts, record));
-    listener
+    Ok(listener)
 }
 
 /// Carries one choice's deltas from the engine's channel to the asynchronous side.
-fn forward(choice: usize, deltas: &Receiver<Delta>, raw: &UnboundedSender<(usize, Delta)>) {
+fn forward(choice: usize, mut deltas: Metered, raw: &UnboundedSender<(usize, Delta)>) {
     loop {
         match deltas.recv_timeout(ATTENTION) {
             Ok(delta) => {

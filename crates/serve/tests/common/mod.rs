@@ -77,6 +77,24 @@ pub(crate) fn start(change: impl FnOnce(&mut serve::Config)) -> Running {
 
 /// Starts a server whose model has this context.
 pub(crate) fn start_with(context: usize, change: impl FnOnce(&mut serve::Config)) -> Running {
+    let models = Models::new();
+    models.insert(MODEL, engine("0123456789ab", context));
+    start_on(models, change)
+}
+
+/// Starts a server whose engine takes on so much.
+pub(crate) fn start_sized(
+    context: usize,
+    settings: infer::Settings,
+    change: impl FnOnce(&mut serve::Config),
+) -> Running {
+    let models = Models::with_settings(settings.clone());
+    let engine = Engine::with_settings(model("0123456789ab", context), settings);
+    models.insert(MODEL, engine);
+    start_on(models, change)
+}
+
+fn start_on(models: Models, change: impl FnOnce(&mut serve::Config)) -> Running {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut config = serve::Config {
         bind: "127.0.0.1:0".parse().expect("an address"),
@@ -84,8 +102,6 @@ pub(crate) fn start_with(context: usize, change: impl FnOnce(&mut serve::Config)
         ..serve::Config::default()
     };
     change(&mut config);
-    let models = Models::new();
-    models.insert(MODEL, engine("0123456789ab", context));
     let (stop, stopped) = oneshot::channel();
     let (bound, address) = std::sync::mpsc::channel();
     let thread = std::thread::spawn(move || {
@@ -96,10 +112,7 @@ pub(crate) fn start_with(context: usize, change: impl FnOnce(&mut serve::Config)
         runtime.expect("a runtime").block_on(async {
             let server = Server::bind(&config, models).await.expect("a free port");
             bound.send(server.address()).expect("a waiting test");
-            server
-                .run(async move { drop(stopped.await) })
-                .await
-                .expect("a clean stop");
+            server.run(async move { drop(stopped.await) }).await;
         });
     });
     let address = address.recv().expect("a bound server");
@@ -152,6 +165,47 @@ impl Running {
             // A server that stopped by itself does not listen any more.
             let _ = stop.send(());
         }
+    }
+
+    /// The value of a metric, its labels as they are written; none where it was not counted yet.
+    pub(crate) fn metric(&self, name: &str) -> Option<f64> {
+        let page = self.get("/metrics").text;
+        let line = page.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|value| value.trim().parse().ok())
+    }
+
+    /// Waits until a metric has a value.
+    pub(crate) fn until_metric(&self, name: &str, value: f64) {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while self.metric(name).unwrap_or(0.0) != value {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{name} never was {value}:\n{}",
+                self.get("/metrics").text
+            );
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
+    /// A connection that has sent a request for a stream and may do with it as it likes.
+    pub(crate) fn open_stream(&self, headers: &str, more: Value) -> std::net::TcpStream {
+        use std::io::Write as _;
+        let mut body = serde_json::json!({
+            "model": MODEL, "prompt": "The reef", "max_tokens": 200, "ignore_eos": true, "stream": true,
+        });
+        merge(&mut body, more);
+        let body = body.to_string();
+        let mut connection = std::net::TcpStream::connect(self.address).expect("a connection");
+        let request = format!(
+            "POST /v1/completions HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n{headers}content-length: \
+             {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        connection
+            .write_all(request.as_bytes())
+            .expect("a sent request");
+        connection
     }
 
     pub(crate) fn feedback_path(&self) -> PathBuf {
