@@ -121,8 +121,13 @@ mod tests {
         async fn panic() -> &'static str {
             panic!("on purpose")
         }
+        async fn slow() -> &'static str {
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            "in peace"
+        }
         let router = Router::new()
             .route("/panic", get(panic))
+            .route("/slow", get(slow))
             .route("/health", get(health))
             .layer(CatchPanicLayer::custom(panicked))
             .layer(middleware::from_fn_with_state(
@@ -150,12 +155,15 @@ mod tests {
                 )
             })
         };
+        let meanwhile = fetch("/slow");
         let (status, has_id, text) = fetch("/panic").await.expect("a task");
         assert_eq!((status, has_id), (500, true));
         assert!(
             text.contains("\"type\":\"server_error\"") && !text.contains("on purpose"),
             "{text}"
         );
+        let (status, _, slow) = meanwhile.await.expect("a task");
+        assert_eq!((status, &*slow), (200, "in peace"));
         assert_eq!(fetch("/health").await.expect("a task").0, 200);
         server.abort();
     }
