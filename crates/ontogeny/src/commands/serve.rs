@@ -95,7 +95,7 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
     if let Some(command) = &arguments.command {
         return keys::execute(command);
     }
-    let config = serve::Config {
+    let mut config = serve::Config {
         bind: arguments.bind,
         api_keys: arguments.api_keys.clone(),
         feedback: Some(serve::feedback::path(&context.home)),
@@ -103,8 +103,6 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
         allowed_origins: arguments.allow_origin.clone(),
         tls: tls(arguments),
         longest_wait: Duration::from_secs(arguments.request_timeout.into()),
-        // Those whose bodies are still read, beside what a model takes on.
-        most_requests: usize::from(arguments.slots) + usize::from(arguments.queue) + 64,
         log_prompts: arguments.log_prompts,
         drain: Duration::from_secs(arguments.drain.into()),
         ..serve::Config::default()
@@ -118,6 +116,9 @@ pub(crate) fn execute(arguments: &Arguments, context: &Context) -> anyhow::Resul
             }
         }
     }
+    // What the models take on, and those whose bodies are still read.
+    let each = usize::from(arguments.slots) + usize::from(arguments.queue);
+    config.most_requests = each * names.len().max(1) + 64;
     let models = Models::with_settings(infer::Settings {
         sequences: arguments.slots.into(),
         queue: Some(arguments.queue.into()),

@@ -32,7 +32,7 @@ struct Used {
 /// Why a key is asked to come back later.
 #[derive(Debug)]
 pub(crate) struct Exhausted {
-    /// What there is a limit to, as `x-ratelimit` headers and metrics call it.
+    /// What there is a limit to, as the metric of refusals calls it.
     pub(crate) what: &'static str,
     pub(crate) limit: u32,
     pub(crate) retry_after: Duration,

@@ -57,6 +57,8 @@ struct BlockState {
 }
 
 type Histograms = Family<OfModel, Histogram, fn() -> Histogram>;
+/// A metric of engines, and where its value stands.
+type Asked<Metric, Value> = (Family<OfModel, Metric>, fn(&Facts) -> Value);
 
 /// All that is counted. What engines count themselves is asked of them when somebody wants to know.
 pub(crate) struct Metrics {
@@ -69,9 +71,9 @@ pub(crate) struct Metrics {
     first_token: Histograms,
     between_tokens: Histograms,
     ready: Gauge,
-    gauges: [(Family<OfModel, Gauge>, fn(&Facts) -> usize); 3],
+    gauges: [Asked<Gauge, usize>; 3],
     blocks: Family<BlockState, Gauge>,
-    counters: [(Family<OfModel, Counter>, fn(&Facts) -> u64); 8],
+    counters: [Asked<Counter, u64>; 8],
 }
 
 struct Facts {
