@@ -208,10 +208,14 @@ pub fn serve(
     ended
 }
 
-/// Reads the configuration again at each SIGHUP.
+/// Reads the configuration again at each SIGHUP, where there is one.
 #[cfg(unix)]
 fn reload_on_signal(reload: Reload) -> Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
+    if reload.keys.is_none() && reload.tls.is_none() {
+        // With nothing to read again, a closed terminal ends its server as it always does.
+        return Ok(());
+    }
     let mut hangup = signal(SignalKind::hangup())?;
     tokio::spawn(async move {
         while hangup.recv().await.is_some() {
