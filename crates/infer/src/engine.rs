@@ -130,6 +130,11 @@ impl Engine {
         self.facts.context
     }
 
+    /// Whether both handles are of one engine, whose statistics are counted once.
+    pub fn is_same(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.facts, &other.facts)
+    }
+
     /// What the engine was doing at the end of its latest pass.
     pub fn stats(&self) -> Stats {
         self.facts.shared.board.read()

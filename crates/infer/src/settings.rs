@@ -20,6 +20,8 @@ pub struct Settings {
     /// context always fits. Unless told, a quarter of the memory that is free at the start, and no more than all sequences
     /// together can fill.
     pub blocks: Option<usize>,
+    /// How many bytes the blocks may fill, in place of that quarter; `blocks` goes before it.
+    pub memory: Option<usize>,
     /// How many requests may wait; more are refused with [`Error::Overloaded`](crate::Error::Overloaded). Unless told, any
     /// number.
     pub queue: Option<usize>,
@@ -38,6 +40,7 @@ impl Default for Settings {
             sequences: 32,
             pass_tokens: 512,
             blocks: None,
+            memory: None,
             queue: None,
             share_prefixes: true,
             lookup: 4,
@@ -56,7 +59,8 @@ impl Settings {
         };
         let bytes = bytes(config) + draft.map_or(0, bytes);
         let count = self.blocks.unwrap_or_else(|| {
-            let affordable = free_memory() / SHARE_OF_FREE / bytes.max(1);
+            let memory = self.memory.unwrap_or_else(|| free_memory() / SHARE_OF_FREE);
+            let affordable = memory / bytes.max(1);
             affordable.min(self.sequences.max(1).saturating_mul(whole))
         });
         // Block numbers and positions are counted in 32 bits.
@@ -97,6 +101,13 @@ mod tests {
             ..Settings::default()
         };
         assert_eq!(few.blocks_for(&config, None), 4);
+        let bytes_of_five = Settings {
+            memory: Some(
+                5 * 2 * KvBlocks::bytes_of_block(config.num_key_value_heads, config.head_dim),
+            ),
+            ..Settings::default()
+        };
+        assert_eq!(bytes_of_five.blocks_for(&config, None), 5);
         let unless_told = Settings::default();
         assert_eq!(unless_told.blocks_for(&config, None), 32 * 4);
     }

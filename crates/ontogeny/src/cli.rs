@@ -98,6 +98,14 @@ pub(crate) enum Command {
 }
 
 impl Command {
+    /// How the log is to be written, where one is asked for.
+    pub(crate) fn log(&self) -> Option<serve::Log> {
+        match self {
+            Self::Serve(arguments) => arguments.log(),
+            _ => None,
+        }
+    }
+
     /// Does what was asked.
     pub(crate) fn execute(&self, context: &Context) -> anyhow::Result<Output> {
         match self {

@@ -30,6 +30,7 @@ use clap::Parser as _;
 use clap::error::ErrorKind;
 
 use cli::Cli;
+use commands::serve::Log;
 use context::Context;
 use refusal::{Exit, Refusal};
 
@@ -39,12 +40,12 @@ use refusal::{Exit, Refusal};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    log_to_stderr();
     let wants_json = std::env::args().any(|argument| argument == "--json");
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return misused(&error, wants_json),
     };
+    log_to_stderr(cli.command.log());
     let profile = cli.global.profile.then(profile::Profile::start);
     let outcome = Context::new(&cli.global).and_then(|context| cli.command.execute(&context));
     if let Some(profile) = profile {
@@ -67,15 +68,23 @@ fn main() -> ExitCode {
     }
 }
 
-/// Logs of the rooms, on stderr, by the level in `ONTOGENY_LOG` (warnings by default).
-fn log_to_stderr() {
+/// Logs of the rooms, on stderr, by the level in `ONTOGENY_LOG` (warnings by default, and what a server does where its log
+/// is asked for).
+fn log_to_stderr(form: Option<Log>) {
+    let level = if form.is_some() {
+        "warn,serve=info"
+    } else {
+        "warn"
+    };
     let filter = tracing_subscriber::EnvFilter::try_from_env("ONTOGENY_LOG")
-        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt()
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .compact()
-        .init();
+        .with_writer(std::io::stderr);
+    match form {
+        Some(Log::Json) => log.json().flatten_event(true).with_span_list(false).init(),
+        Some(Log::Text) | None => log.compact().init(),
+    }
 }
 
 fn misused(error: &clap::Error, json: bool) -> ExitCode {

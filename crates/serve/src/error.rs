@@ -38,6 +38,14 @@ pub enum Error {
         /// What is wrong with it and what to do.
         reason: String,
     },
+    /// The certificate or its key cannot be used.
+    #[error("cannot speak TLS with {}: {reason}", path.display())]
+    Tls {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// An allowed origin is not one.
     #[error("`{origin}` is not a web origin; write it as scheme://host or scheme://host:port")]
     Origin {

@@ -6,7 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hub::{Architecture, Products};
-use infer::{Adapter, Engine};
+use infer::{Adapter, Engine, Settings};
 use knowledge::Embedder;
 use tokio::sync::Semaphore;
 
@@ -38,16 +38,55 @@ pub struct Encoder {
 
 /// The models of a server. A clone is another handle to the same set, so models can be added, replaced and removed
 /// while the server runs; requests under way keep the engine they started with.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Models {
     by_name: Arc<RwLock<BTreeMap<String, Model>>>,
     encoders: Arc<RwLock<BTreeMap<String, Encoder>>>,
+    settings: Arc<Settings>,
+}
+
+/// How many requests may wait for each model, unless told otherwise: at eight times what runs at once, the last of them
+/// still begins within a client's patience.
+const QUEUE: usize = 256;
+
+impl Default for Models {
+    fn default() -> Models {
+        Models::with_settings(Settings {
+            queue: Some(QUEUE),
+            ..Settings::default()
+        })
+    }
 }
 
 impl Models {
     /// An empty set.
     pub fn new() -> Models {
         Models::default()
+    }
+
+    /// An empty set whose engines will be started with these settings.
+    pub fn with_settings(settings: Settings) -> Models {
+        Models {
+            encoders: Arc::default(),
+            by_name: Arc::default(),
+            settings: Arc::new(settings),
+        }
+    }
+
+    /// How much each engine takes on.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The name under which an engine's handle is served.
+    pub(crate) fn name_of(&self, engine: &Engine) -> Option<String> {
+        let models = self.by_name.read().unwrap_or_else(PoisonError::into_inner);
+        let mut served = models.values();
+        served
+            .find(|model| {
+                model.engine.is_same(engine) && model.engine.model_id() == engine.model_id()
+            })
+            .map(|model| model.name.clone())
     }
 
     /// Serves `engine` as `name`, in place of what had that name.
@@ -157,7 +196,7 @@ impl Models {
             }
         }
         for group in groups {
-            for (name, engine) in group.start(device)? {
+            for (name, engine) in group.start(device, &self.settings)? {
                 self.insert(name, engine);
             }
         }
@@ -284,7 +323,7 @@ impl Group {
         self.adapters.extend(other.adapters);
     }
 
-    fn start(self, device: &tensor::Device) -> Result<Vec<(String, Engine)>> {
+    fn start(self, device: &tensor::Device, settings: &Settings) -> Result<Vec<(String, Engine)>> {
         let id = match self.plain.first().or(self.adapters.first()) {
             Some(first) => first.id.clone(),
             None => return Ok(Vec::new()),
@@ -299,7 +338,7 @@ impl Group {
             let number = hub::attach(&mut model.decoder, &adapter.path);
             numbers.push(number.map_err(because(&adapter.name))?);
         }
-        let engine = Engine::start(model);
+        let engine = Engine::with_settings(model, settings.clone());
         let plain = self.plain.iter().map(|voice| (voice, Adapter::None));
         let adapters = self.adapters.iter().zip(numbers);
         let adapters = adapters.map(|(voice, number)| (voice, Adapter::Number(number)));

@@ -1,28 +1,25 @@
-//! Listening, the routes with what surrounds them, and stopping without cutting answers off.
+//! Listening, what handlers share, and the life of a server from loading to its last answer.
 
-use std::any::Any;
 use std::future::Future;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderName, HeaderValue, Method, header, request};
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Json, Router, middleware};
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
-use tower_http::catch_panic::CatchPanicLayer;
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tokio::sync::Semaphore;
 
 use crate::config::Config;
+use crate::connection::Connections;
 use crate::error::{Error, Result};
-use crate::guard::{self, Keys, Origins};
+use crate::feedback;
+use crate::guard::{Gate, Keys, Origins};
 use crate::loaded::Models;
-use crate::openai::ApiError;
-use crate::{console, feedback, monitor, openai};
+use crate::monitor::Metrics;
+use crate::routes;
+use crate::tls::Tls;
 
 /// What handlers share.
 #[derive(Clone)]
@@ -31,14 +28,38 @@ pub(crate) struct State {
     pub(crate) feedback: Option<feedback::Store>,
     pub(crate) store_prompts: bool,
     pub(crate) body_limit: usize,
+    pub(crate) patience: Duration,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) ready: Arc<AtomicBool>,
 }
 
 /// A server that listens and does not answer yet.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
-    router: Router,
-    drain: Duration,
+    ready: Arc<AtomicBool>,
+    reload: Reload,
+    connections: Connections,
+}
+
+/// Reads again what may change while a server runs: the keys with their limits, and the certificate.
+#[derive(Clone)]
+pub struct Reload {
+    keys: Option<Arc<Keys>>,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Reload {
+    /// Reads the files again. One that cannot be read leaves what it held as it was.
+    ///
+    /// # Errors
+    /// Says which file cannot be used, and why.
+    pub fn now(&self) -> Result<()> {
+        let keys = self.keys.as_ref().map(|keys| keys.reload()).transpose()?;
+        self.tls.as_ref().map(|tls| tls.reload()).transpose()?;
+        tracing::info!(keys, "the configuration was read again");
+        Ok(())
+    }
 }
 
 impl Server {
@@ -51,12 +72,21 @@ impl Server {
         if models.is_empty() {
             return Err(Error::NoModel);
         }
+        let server = Server::listen(config, models).await?;
+        server.ready.store(true, Ordering::Release);
+        Ok(server)
+    }
+
+    /// Listens, and says until further notice that it is not ready.
+    async fn listen(config: &Config, models: Models) -> Result<Server> {
         let keys = config
             .api_keys
             .as_deref()
             .map(Keys::read)
             .transpose()?
             .map(Arc::new);
+        let tls = config.tls.as_ref().map(Tls::read).transpose()?;
+        let tls = tls.map(Arc::new);
         let listener =
             TcpListener::bind(config.bind)
                 .await
@@ -78,6 +108,17 @@ impl Server {
             address,
             keys.is_some(),
         )?);
+        let ready = Arc::new(AtomicBool::new(false));
+        let metrics = Arc::new(Metrics::new());
+        let gate = Arc::new(Gate {
+            keys: keys.clone(),
+            models: models.clone(),
+            metrics: Arc::clone(&metrics),
+            ready: Arc::clone(&ready),
+            room: Arc::new(Semaphore::new(config.most_requests.max(1))),
+            longest_wait: config.longest_wait,
+            log_prompts: config.log_prompts,
+        });
         let state = State {
             models,
             feedback: config
@@ -87,12 +128,25 @@ impl Server {
                 .transpose()?,
             store_prompts: config.store_prompts,
             body_limit: config.body_limit,
+            patience: config.patience,
+            metrics,
+            ready: Arc::clone(&ready),
         };
         Ok(Server {
             listener,
             address,
-            router: router(state, keys, &origins),
-            drain: config.drain,
+            ready,
+            reload: Reload {
+                keys,
+                tls: tls.clone(),
+            },
+            connections: Connections {
+                router: routes::router(state, gate, &origins),
+                tls,
+                most: config.most_connections,
+                patience: config.patience,
+                drain: config.drain,
+            },
         })
     }
 
@@ -101,47 +155,82 @@ impl Server {
         self.address
     }
 
+    /// A handle that reads the configuration again while the server runs.
+    pub fn reload(&self) -> Reload {
+        self.reload.clone()
+    }
+
     /// Answers until `shutdown` resolves; then takes no more requests, and gives answers under way the configured
     /// time to end.
-    ///
-    /// # Errors
-    /// When the listener fails.
-    pub async fn run(self, shutdown: impl Future<Output = ()> + Send + 'static) -> Result<()> {
-        let stopping = Arc::new(Notify::new());
-        let announce = stopping.clone();
-        let shutdown = async move {
-            shutdown.await;
-            announce.notify_one();
-        };
-        let answering = axum::serve(self.listener, self.router).with_graceful_shutdown(shutdown);
-        let drain = self.drain;
-        tokio::select! {
-            ended = answering => Ok(ended?),
-            () = async { stopping.notified().await; tokio::time::sleep(drain).await } => {
-                tracing::warn!(seconds = drain.as_secs_f64(), "answers were cut off after the time to drain");
-                Ok(())
-            }
-        }
+    pub async fn run(self, shutdown: impl Future<Output = ()>) {
+        self.connections.answer(self.listener, shutdown).await;
     }
 }
 
-/// Serves until Ctrl-C or SIGTERM; `bound` learns the address before the first request is answered.
+/// Serves until Ctrl-C or SIGTERM; SIGHUP reads the configuration again. `load` puts models into the set meanwhile, and
+/// `bound` learns the address once they are there; until then the server says that it is alive, and not ready.
 ///
 /// # Errors
-/// As [`Server::bind`] and [`Server::run`].
-pub fn serve(config: &Config, models: Models, bound: impl FnOnce(SocketAddr)) -> Result<()> {
+/// As [`Server::bind`], and what `load` says.
+pub fn serve(
+    config: &Config,
+    models: Models,
+    load: impl FnOnce(&Models) -> Result<()> + Send + 'static,
+    bound: impl FnOnce(SocketAddr),
+) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
     let ended = runtime.block_on(async {
-        let server = Server::bind(config, models).await?;
+        let server = Server::listen(config, models.clone()).await?;
         let stop = stop_signal()?;
-        bound(server.address());
-        server.run(stop).await
+        reload_on_signal(server.reload())?;
+        let (address, ready) = (server.address(), Arc::clone(&server.ready));
+        let mut running = pin!(server.run(stop));
+        let loading = tokio::task::spawn_blocking(move || {
+            load(&models)?;
+            match models.list().is_empty() {
+                true => Err(Error::NoModel),
+                false => Ok(()),
+            }
+        });
+        tokio::select! {
+            () = &mut running => return Ok(()),
+            loaded = loading => loaded.map_err(std::io::Error::other)??,
+        }
+        ready.store(true, Ordering::Release);
+        bound(address);
+        running.await;
+        Ok(())
     });
     // Forwarders notice within milliseconds that nobody listens any more.
     runtime.shutdown_timeout(Duration::from_secs(1));
     ended
+}
+
+/// Reads the configuration again at each SIGHUP, where there is one.
+#[cfg(unix)]
+fn reload_on_signal(reload: Reload) -> Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    if reload.keys.is_none() && reload.tls.is_none() {
+        // With nothing to read again, a closed terminal ends its server as it always does.
+        return Ok(());
+    }
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::spawn(async move {
+        while hangup.recv().await.is_some() {
+            if let Err(error) = reload.now() {
+                tracing::error!(%error, "the configuration stays as it was");
+            }
+        }
+    });
+    Ok(())
+}
+
+/// There is no such signal.
+#[cfg(not(unix))]
+fn reload_on_signal(_: Reload) -> Result<()> {
+    Ok(())
 }
 
 /// Resolves at the first Ctrl-C or SIGTERM. The handlers are in place when this returns.
@@ -166,112 +255,4 @@ fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static> {
             std::future::pending::<()>().await;
         }
     })
-}
-
-/// All routes. A request passes, from the outside in: the log, panics caught, foreign pages refused, CORS, keys.
-fn router(state: State, keys: Option<Arc<Keys>>, origins: &Arc<Origins>) -> Router {
-    let body_limit = state.body_limit;
-    let api = openai::routes()
-        .merge(feedback::http::routes())
-        .route_layer(middleware::from_fn_with_state(keys, guard::require_key));
-    Router::new()
-        .route("/", get(console::page))
-        .route("/health", get(health))
-        .merge(openai::described())
-        .merge(api)
-        .fallback(unknown_path)
-        .method_not_allowed_fallback(wrong_method)
-        .with_state(state)
-        .layer(DefaultBodyLimit::max(body_limit))
-        .layer(cors(origins.clone()))
-        .layer(middleware::from_fn_with_state(
-            origins.clone(),
-            guard::refuse_foreign_pages,
-        ))
-        .layer(CatchPanicLayer::custom(panicked))
-        .layer(middleware::from_fn(monitor::observe))
-}
-
-/// Lets pages of allowed origins read the answers.
-fn cors(origins: Arc<Origins>) -> CorsLayer {
-    let allowed = move |origin: &HeaderValue, parts: &request::Parts| {
-        let authority = guard::authority(&parts.uri, &parts.headers);
-        origin
-            .to_str()
-            .is_ok_and(|origin| origins.origin_allowed(origin, authority.unwrap_or_default()))
-    };
-    CorsLayer::new()
-        .allow_origin(AllowOrigin::predicate(allowed))
-        .allow_methods([Method::GET, Method::POST])
-        .allow_headers(tower_http::cors::AllowHeaders::mirror_request())
-        .expose_headers([HeaderName::from_static("x-request-id"), header::RETRY_AFTER])
-}
-
-async fn health() -> Json<serde_json::Value> {
-    Json(serde_json::json!({"status": "ok"}))
-}
-
-async fn unknown_path(request: Request) -> ApiError {
-    ApiError::unknown_path(request.method().as_str(), request.uri().path())
-}
-
-async fn wrong_method(request: Request) -> ApiError {
-    ApiError::wrong_method(request.method().as_str(), request.uri().path())
-}
-
-/// A panic costs its own request only.
-fn panicked(payload: Box<dyn Any + Send>) -> Response {
-    let text = payload.downcast_ref::<&str>().copied();
-    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    tracing::error!(
-        panic = text.unwrap_or("of an unknown kind"),
-        "a request panicked"
-    );
-    ApiError::internal().into_response()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn a_panic_becomes_an_error_object_and_the_next_request_is_answered() {
-        async fn panic() -> &'static str {
-            panic!("on purpose")
-        }
-        let router = Router::new()
-            .route("/panic", get(panic))
-            .route("/health", get(health))
-            .layer(CatchPanicLayer::custom(panicked))
-            .layer(middleware::from_fn(monitor::observe));
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-        let address = listener.local_addr().expect("an address");
-        let server = tokio::spawn(async move { axum::serve(listener, router).await });
-        let fetch = move |path: &'static str| {
-            tokio::task::spawn_blocking(move || {
-                let agent: ureq::Agent = ureq::Agent::config_builder()
-                    .http_status_as_error(false)
-                    .build()
-                    .into();
-                let mut response = agent
-                    .get(format!("http://{address}{path}"))
-                    .call()
-                    .expect("a response");
-                let text = response.body_mut().read_to_string().expect("a body");
-                (
-                    response.status().as_u16(),
-                    response.headers().contains_key("x-request-id"),
-                    text,
-                )
-            })
-        };
-        let (status, has_id, text) = fetch("/panic").await.expect("a task");
-        assert_eq!((status, has_id), (500, true));
-        assert!(
-            text.contains("\"type\":\"server_error\"") && !text.contains("on purpose"),
-            "{text}"
-        );
-        assert_eq!(fetch("/health").await.expect("a task").0, 200);
-        server.abort();
-    }
 }

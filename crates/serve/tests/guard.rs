@@ -253,9 +253,14 @@ fn the_blocking_server_stops_at_a_termination_signal() {
             bind: "127.0.0.1:0".parse().expect("an address"),
             ..serve::Config::default()
         };
-        serve::serve(&config, models, |address| {
-            tell.send(address).expect("a waiting test");
-        })
+        serve::serve(
+            &config,
+            models,
+            |_| Ok(()),
+            |address| {
+                tell.send(address).expect("a waiting test");
+            },
+        )
     });
     let address = address.recv().expect("a bound server");
     let mut health = ureq::get(format!("http://{address}/health"))

@@ -240,6 +240,40 @@ pub(super) fn llama() -> anyhow::Result<Llama> {
     Ok(built)
 }
 
+/// llama.cpp's server, built beside its other programs when it is not there yet.
+pub(super) fn server() -> anyhow::Result<PathBuf> {
+    llama()?;
+    let folder = cache()?.join("llama.cpp");
+    let build = folder.join("build");
+    let (stamp, wanted) = (folder.join("built-server"), SOURCES);
+    let server = build.join("bin/llama-server");
+    if server.is_file() && std::fs::read_to_string(&stamp).is_ok_and(|from| from == wanted) {
+        return Ok(server);
+    }
+    eprintln!("building llama.cpp's server (minutes)");
+    let cmake = folder.join("venv/bin/cmake");
+    run_step(
+        Command::new(&cmake)
+            .args([
+                "-DLLAMA_BUILD_SERVER=ON",
+                "-DLLAMA_BUILD_UI=OFF",
+                "-DLLAMA_USE_PREBUILT_UI=OFF",
+                "-S",
+            ])
+            .arg(folder.join(sources_name()).join("vendor/llama.cpp"))
+            .arg("-B")
+            .arg(&build),
+    )?;
+    run_step(
+        Command::new(&cmake)
+            .arg("--build")
+            .arg(&build)
+            .args(["--target", "llama-server"]),
+    )?;
+    std::fs::write(&stamp, wanted).with_context(|| format!("cannot write {}", stamp.display()))?;
+    Ok(server)
+}
+
 /// The model in a format: Q4_1 as it is published, the others by llama.cpp's quantiser.
 pub(super) fn model(llama: &Llama, format: &str) -> anyhow::Result<PathBuf> {
     let folder = cache()?.join("smollm2");

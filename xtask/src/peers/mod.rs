@@ -7,6 +7,7 @@ mod inference;
 mod lora;
 mod perplexity;
 mod pretrain;
+mod serve;
 mod train;
 
 use train::Work;
@@ -123,6 +124,19 @@ pub(crate) enum Peer {
         #[arg(long, default_value_t = 3)]
         rounds: usize,
     },
+    /// SmolLM2-135M Q4_0 answers 1, 8 and 32 streams at once, beside llama.cpp's server: tokens a second, time to the first
+    /// token, time from the start to the first token.
+    Serve {
+        /// Streams at once.
+        #[arg(long, default_values_t = [1, 8, 32])]
+        streams: Vec<usize>,
+        /// How often each server runs, in turns.
+        #[arg(long, default_value_t = 2)]
+        rounds: usize,
+        /// Requests of each stream.
+        #[arg(long, default_value_t = 4)]
+        requests: usize,
+    },
     /// Exported models, loaded by Python's transformers and by llama.cpp: the same logits, the same greedy texts?
     Export {
         /// A model's folder; a tiny one is raised when absent.
@@ -191,6 +205,11 @@ pub(crate) fn run(peer: &Peer) -> anyhow::Result<()> {
         Peer::Greedy { format } => greedy::run(format),
         Peer::Perplexity { text } => perplexity::run(text.as_deref()),
         Peer::Embed { model, rounds } => embed::run(model.as_deref(), *rounds),
+        Peer::Serve {
+            streams,
+            rounds,
+            requests,
+        } => serve::run(streams, *rounds, *requests),
         Peer::Export { model } => export::run(model.as_deref()),
         Peer::TrainGpt {
             dump,

@@ -251,7 +251,13 @@ fn go_on_to_serve(
         store_prompts: recipe.serve.store_prompts,
         ..::serve::Config::default()
     };
-    let served = serve::answer(&config, std::slice::from_ref(&recipe.name), &[], context)?;
+    let served = serve::answer(
+        &config,
+        ::serve::Models::new(),
+        std::slice::from_ref(&recipe.name),
+        &[],
+        context,
+    )?;
     Ok(Output {
         exit: output.exit,
         ..served

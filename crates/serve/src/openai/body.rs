@@ -14,7 +14,17 @@ impl FromRequest<State> for Body {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &State) -> Result<Body, ApiError> {
-        match Bytes::from_request(request, state).await {
+        let read = tokio::time::timeout(state.patience, Bytes::from_request(request, state));
+        let Ok(read) = read.await else {
+            return Err(ApiError::operation(
+                StatusCode::REQUEST_TIMEOUT,
+                "invalid_request_error",
+                "request_timeout",
+                "The request's body did not come in time.",
+                None,
+            ));
+        };
+        match read {
             Ok(bytes) => Ok(Body(bytes)),
             Err(rejection) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
                 Err(ApiError::too_large(state.body_limit))

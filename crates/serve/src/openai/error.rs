@@ -49,6 +49,21 @@ impl ApiError {
         }
     }
 
+    /// What the server's operation, and not the request, stands in the way of.
+    pub(crate) fn operation(
+        status: StatusCode,
+        kind: &'static str,
+        code: &'static str,
+        message: impl Into<String>,
+        retry_after: Option<Duration>,
+    ) -> ApiError {
+        ApiError {
+            kind,
+            retry_after: retry_after.map(|after| after.as_secs().max(1)),
+            ..ApiError::invalid(status, Some(code), message)
+        }
+    }
+
     /// A field whose value cannot be used.
     pub(crate) fn field(param: &str, code: &'static str, message: impl Into<String>) -> ApiError {
         let error = ApiError::invalid(StatusCode::BAD_REQUEST, Some(code), message);

@@ -4,7 +4,7 @@
 //! cancelled one that was made, are stored before the consumer learns that they are finished: an answer that a client
 //! has can be rated.
 
-use std::sync::mpsc::{Receiver, RecvTimeoutError};
+use std::sync::mpsc::RecvTimeoutError;
 use std::time::Duration;
 
 use infer::{Delta, Engine, FinishReason, Request, TokenLogprob};
@@ -13,6 +13,8 @@ use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 
 use super::ApiError;
 use crate::feedback::{Answer, Prompt, Store};
+use crate::guard::Ticket;
+use crate::monitor::{self, Metered};
 
 /// How often a forwarder without news looks whether anybody still listens.
 const ATTENTION: Duration = Duration::from_millis(50);
@@ -79,45 +81,38 @@ pub(crate) async fn start(
             ..Transcript::default()
         })
         .collect();
-    let engine = engine.clone();
+    let (engine, ticket) = (engine.clone(), Ticket::current());
     // A grammar is compiled as it is handed in, which would hold up other requests on this thread.
     let submitted = tokio::task::spawn_blocking(move || {
-        let answers = requests.into_iter().map(|request| engine.submit(request));
-        answers
-            .map(|answer| (answer.try_recv().ok(), answer))
-            .collect::<Vec<_>>()
+        let answers = requests
+            .into_iter()
+            .map(|request| monitor::submit(ticket.clone(), &engine, request));
+        answers.collect::<Result<Vec<_>, _>>()
     });
     let submitted = submitted.await.map_err(|error| {
         tracing::error!(%error, "handing a request to the engine panicked");
         ApiError::internal()
     })?;
-    for (first, _) in &submitted {
-        if let Some(Delta::Error(error)) = first {
-            return Err(match (error, form) {
-                (infer::Error::Grammar { .. }, Some(param)) => ApiError::field(
-                    param,
-                    "invalid_value",
-                    format!("Invalid '{param}': {error}."),
-                ),
-                _ => refusal(error),
-            });
-        }
-    }
-    for (choice, (first, from_engine)) in submitted.into_iter().enumerate() {
+    let answers = submitted.map_err(|error| match (&error, form) {
+        (infer::Error::Grammar { .. }, Some(param)) => ApiError::field(
+            param,
+            "invalid_value",
+            format!("Invalid '{param}': {error}."),
+        ),
+        _ => refusal(&error),
+    })?;
+    for (choice, answer) in answers.into_iter().enumerate() {
         let raw = raw.clone();
-        if let Some(first) = first {
-            // The receiver is alive: it is ours until `narrate` has it.
-            drop(raw.send((choice, first)));
-        }
-        tokio::task::spawn_blocking(move || forward(choice, &from_engine, &raw));
+        tokio::task::spawn_blocking(move || forward(choice, answer, &raw));
     }
+    drop(raw);
     let (events, listener) = unbounded_channel();
     tokio::spawn(narrate(deltas, events, transcripts, record));
     Ok(listener)
 }
 
 /// Carries one choice's deltas from the engine's channel to the asynchronous side.
-fn forward(choice: usize, deltas: &Receiver<Delta>, raw: &UnboundedSender<(usize, Delta)>) {
+fn forward(choice: usize, mut deltas: Metered, raw: &UnboundedSender<(usize, Delta)>) {
     loop {
         match deltas.recv_timeout(ATTENTION) {
             Ok(delta) => {

@@ -101,6 +101,18 @@ pub(crate) fn start_with_encoder(
     start_serving(models, change)
 }
 
+/// Starts a server whose engine takes on so much.
+pub(crate) fn start_sized(
+    context: usize,
+    settings: infer::Settings,
+    change: impl FnOnce(&mut serve::Config),
+) -> Running {
+    let models = Models::with_settings(settings.clone());
+    let engine = Engine::with_settings(model("0123456789ab", context), settings);
+    models.insert(MODEL, engine);
+    start_serving(models, change)
+}
+
 /// Starts a server with these models.
 pub(crate) fn start_serving(models: Models, change: impl FnOnce(&mut serve::Config)) -> Running {
     let folder = tempfile::tempdir().expect("a temporary folder");
@@ -120,10 +132,7 @@ pub(crate) fn start_serving(models: Models, change: impl FnOnce(&mut serve::Conf
         runtime.expect("a runtime").block_on(async {
             let server = Server::bind(&config, models).await.expect("a free port");
             bound.send(server.address()).expect("a waiting test");
-            server
-                .run(async move { drop(stopped.await) })
-                .await
-                .expect("a clean stop");
+            server.run(async move { drop(stopped.await) }).await;
         });
     });
     let address = address.recv().expect("a bound server");
@@ -176,6 +185,47 @@ impl Running {
             // A server that stopped by itself does not listen any more.
             let _ = stop.send(());
         }
+    }
+
+    /// The value of a metric, its labels as they are written; none where it was not counted yet.
+    pub(crate) fn metric(&self, name: &str) -> Option<f64> {
+        let page = self.get("/metrics").text;
+        let line = page.lines().find_map(|line| line.strip_prefix(name));
+        line.and_then(|value| value.trim().parse().ok())
+    }
+
+    /// Waits until a metric has a value.
+    pub(crate) fn until_metric(&self, name: &str, value: f64) {
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(30);
+        while self.metric(name).unwrap_or(0.0) != value {
+            assert!(
+                std::time::Instant::now() < deadline,
+                "{name} never was {value}:\n{}",
+                self.get("/metrics").text
+            );
+            std::thread::sleep(std::time::Duration::from_millis(20));
+        }
+    }
+
+    /// A connection that has sent a request for a stream and may do with it as it likes.
+    pub(crate) fn open_stream(&self, headers: &str, more: Value) -> std::net::TcpStream {
+        use std::io::Write as _;
+        let mut body = serde_json::json!({
+            "model": MODEL, "prompt": "The reef", "max_tokens": 200, "ignore_eos": true, "stream": true,
+        });
+        merge(&mut body, more);
+        let body = body.to_string();
+        let mut connection = std::net::TcpStream::connect(self.address).expect("a connection");
+        let request = format!(
+            "POST /v1/completions HTTP/1.1\r\nhost: {}\r\ncontent-type: application/json\r\n{headers}content-length: \
+             {}\r\n\r\n{body}",
+            self.address,
+            body.len()
+        );
+        connection
+            .write_all(request.as_bytes())
+            .expect("a sent request");
+        connection
     }
 
     pub(crate) fn feedback_path(&self) -> PathBuf {
