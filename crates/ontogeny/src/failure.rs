@@ -73,7 +73,9 @@ fn classify(error: &anyhow::Error) -> (&'static str, Exit) {
         }
         if let Some(error) = cause.downcast_ref::<knowledge::Error>() {
             return match error {
-                knowledge::Error::Prompt { .. } => ("usage", Exit::Usage),
+                knowledge::Error::Prompt { .. } | knowledge::Error::Ids { .. } => {
+                    ("usage", Exit::Usage)
+                }
                 knowledge::Error::NotFinite { .. } => ("model", Exit::Failed),
                 knowledge::Error::Tokenizer(_) => continue,
             };
