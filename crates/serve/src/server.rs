@@ -189,7 +189,7 @@ pub fn serve(
         let mut running = pin!(server.run(stop));
         let loading = tokio::task::spawn_blocking(move || {
             load(&models)?;
-            match models.list().is_empty() {
+            match models.is_empty() {
                 true => Err(Error::NoModel),
                 false => Ok(()),
             }

@@ -147,7 +147,6 @@ fn each_kind_of_model_is_refused_where_the_other_is_wanted() {
     for arguments in [
         &["chat", encoder.as_str()][..],
         &["generate", &encoder, "the reef"],
-        &["serve", &encoder],
     ] {
         let ended = run(home.path(), &[arguments, &["--json"]].concat());
         assert_ne!(ended.code, Some(0), "{arguments:?}");
